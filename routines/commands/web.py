@@ -52,10 +52,10 @@ def web(host: str, port: int, fd: int | None, workers: int) -> None:
         if workers > 1:
             with stop_on_signal() as stop:
                 web_processes.serve(host, port, workers, stop)
-        else:
-            from routines.web_server import serve  # noqa: PLC0415 whoever only watches over the workers needs no framework
+            log.info("stopped")
+            return
+        from routines.web_server import serve  # noqa: PLC0415 whoever only watches over the workers needs no framework
 
-            serve(settings, host, port, fd)
-        log.info("stopped")
+        serve(settings, host, port, fd)
     except CannotStart as error:
         raise terminal.CommandError(str(error)) from error

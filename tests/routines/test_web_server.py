@@ -52,6 +52,8 @@ def test_silent_connections_without_end_keep_nobody_out(settings: Settings):
 
     assert [401] * 10 == statuses
     assert 1 == log.count("too_many_connections")
+    events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert ("started", "stopped") == (events[0], events[-1])
 
 
 def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(settings: Settings):
