@@ -1,5 +1,6 @@
 """What a command says instead of a traceback: one sentence about what failed, and the way out."""
 
+import errno
 import re
 from collections.abc import Mapping
 
@@ -60,6 +61,8 @@ def explain(error: Exception) -> str | None:
             return _of_postgres(error)
         case OSError(filename=str() as name):
             return f"{name}: {error.strerror}"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+            return f"The output could not be written ({error.strerror}): make room where it goes, and run the command again"
     return None
 
 

@@ -2,7 +2,10 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import click
@@ -54,6 +57,7 @@ OF_NO_DATABASE = (
     *("audit verify", "audit check"),  # a program of its own, which says what failed in its own way
 )
 INIT = "run `routines init`"
+FULL = Path("/dev/full")
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[str]:
@@ -209,6 +213,20 @@ def test_a_server_without_room_is_waited_for_by_processes():
     }
 
     assert answers == {text: failures.is_refused_login(psycopg.OperationalError(text)) for text in answers}
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize("command", ["log", "audit export", f"audit export --output {FULL}", "projections status"])
+def test_a_command_whose_output_finds_no_room_says_so_and_nothing_else(command, system):
+    env = {**os.environ, "ROUTINES_DATABASE_URL": system.settings.database_url}
+    bootstrap.first_board_token(system.settings)
+    with FULL.open("wb") as full:
+        argv = [sys.executable, "-m", "routines", *command.split()]
+        done = subprocess.run(argv, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    said = done.stderr.strip()
+    assert (1, 1) == (done.returncode, len(said.splitlines())), said
+    assert said.startswith("Error: The output could not be written (No space left on device): make room where it goes")
 
 
 @pytest.fixture(scope="module")
