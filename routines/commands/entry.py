@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from threading import Event as Stop
 
@@ -17,6 +17,11 @@ from routines.commands.stopping import stop_on_signal
 from routines.commands.terminal import CommandError
 from routines.connections import SettingsDropped
 from routines.settings import BadSetting, Settings, from_env, ignored_settings
+
+OWNER = (
+    "the log does not check what the database's owner grants, so a thief of this login could give keys to anybody: take a "
+    "login of routines_service (docs/operate.md, Roles)"
+)
 
 
 def settings() -> Settings:
@@ -31,7 +36,8 @@ def begin(process: str) -> Settings:
     """
     Check the state of the database, configure the logs and traces of a long-running process, return its settings.
 
-    The log says which version begins, and names variables that look like settings and are none.
+    The log says which version begins, names variables that look like settings and are none, and a login that may do more
+    than a process needs.
     """
     process_settings = settings()
     _refuse_unprepared(process_settings)
@@ -41,6 +47,9 @@ def begin(process: str) -> Settings:
     logs.log.info("started", version=version("routines"))
     for sentence in ignored_settings(os.environ):
         logs.log.warning("setting_ignored", why=sentence)
+    with suppress(psycopg.Error):  # where it is away, it is waited for later
+        if bootstrap.is_owner(process_settings):
+            logs.log.warning("login_is_owner", why=OWNER)
     return process_settings
 
 

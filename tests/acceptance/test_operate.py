@@ -143,7 +143,12 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     make_certificate(machine)
     operator.carry_out("TLS and nginx")
 
-    operator.carry_out("A dump, while everything runs")
+    (dump,) = operator.take("A dump, while everything runs")
+    operator.carry_out_steps(dump)
+    dumped = machine.path("/var/backups/routines/routines.dump").read_bytes()
+    with pytest.raises(AssertionError, match="no-such-format"):
+        operator.carry_out_steps(dump._replace(script=dump.script.replace("custom", "no-such-format")))
+    assert dumped == machine.path("/var/backups/routines/routines.dump").read_bytes()
     operator.make_company("After the dump")
     machine.path("/etc/routines/secret.keys").unlink()
     assert "0 defects" in operator.carry_out("Restore a dump")
@@ -159,6 +164,7 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
 
     *configure, back = operator.take("Any point in time")
     operator.carry_out_steps(*configure)
+    operator.carry_out_steps(configure[-1])  # the next base backup
     operator.make_company("Before the moment")
     moment = operator.now()
     operator.make_company("After the moment")

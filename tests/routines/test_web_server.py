@@ -82,6 +82,24 @@ def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(s
     assert (0, []) == (web.returncode, [pid for pid in new_children if exists(pid)])
 
 
+def test_a_process_that_logs_in_as_the_owner_says_what_that_gives_away(settings: Settings, admin_url: str):
+    def events(url: str) -> list[str]:
+        with closing(socket.create_server(("127.0.0.1", 0))) as inherited:
+            env = {**os.environ, "ROUTINES_DATABASE_URL": url}
+            command = [sys.executable, "-m", "routines", "web", "--fd", str(inherited.fileno())]
+            with subprocess.Popen(
+                command, env=env, stderr=subprocess.PIPE, text=True, pass_fds=[inherited.fileno()]
+            ) as web:
+                try:
+                    wait_for(lambda: _is_up(f"http://127.0.0.1:{inherited.getsockname()[1]}"), 60)
+                finally:
+                    web.terminate()
+                return [json.loads(line)["event"] for line in (web.stderr or [])]
+
+    assert ["started", "login_is_owner", "stopped"] == events(admin_url)
+    assert ["started", "stopped"] == events(settings.database_url)
+
+
 def _children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
