@@ -39,6 +39,9 @@ Exit status: 0 if the receipt proves it, 1 if it does not, 2 if it, or a key, ca
 """
 
 
+DATABASE = "ROUTINES_DATABASE_URL"
+
+
 class WitnessedSize(NamedTuple):
     """How many events of a log a witness has seen, and when, in seconds since 1970."""
 
@@ -53,9 +56,13 @@ def parser(program: str) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     verify = commands.add_parser("verify", help="verify a log", description=VERIFY, formatter_class=raw)
-    log = verify.add_mutually_exclusive_group(required=True)
+    log = verify.add_mutually_exclusive_group()
     log.add_argument("--export", type=Path, metavar="FILE", help="a file of `routines audit export`")
-    log.add_argument("--database", metavar="URL", help="the URL of the database")
+    log.add_argument(
+        "--database",
+        metavar="URL",
+        help=f"the URL of the database; with a password better in {DATABASE}, which counts where no log is named",
+    )
     log.add_argument("--data-dir", type=Path, metavar="DIR", help="the data directory of a running `routines up`")
     log.add_argument(
         "--url", metavar="URL", help="the log of a running service, such as https://.../api/log; see --token"
@@ -90,9 +97,19 @@ def _add_witness(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _parse(of_all: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return what is to be done; a log that no option names is that of the database in the environment."""
+    options = of_all.parse_args(arguments)
+    if options.command == "verify" and {options.export, options.database, options.data_dir, options.url} == {None}:
+        options.database = os.environ.get(DATABASE) or of_all.error(
+            f"name a log: --export, --database (or {DATABASE}), --data-dir or --url"
+        )
+    return options
+
+
 def main(arguments: Sequence[str] | None = None, program: str = "routines-verify") -> int:
     """Carry out a command, and return its exit status."""
-    options = parser(program).parse_args(arguments)
+    options = _parse(parser(program), arguments)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     try:

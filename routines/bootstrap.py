@@ -144,6 +144,13 @@ def check_prepared(settings: Settings) -> None:
             raise CannotMigrate(migrations.IN_PART.format(conn.info.dbname))
 
 
+def is_owner(settings: Settings) -> bool:
+    """Return whether the login may act as the owner of the log, whose grants the log does not check."""
+    with READING.connect(settings.database_url) as conn:
+        row = conn.execute("SELECT pg_has_role(session_user, 'routines_owner', 'MEMBER')").fetchone()
+    return row is not None and bool(row[0])
+
+
 def make_keys(path: str) -> bool:
     """Make the vault's key file unless there is one; return whether it was made. Raises VaultClosed if unusable."""
     ring = KeyRing(path)

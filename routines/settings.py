@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,8 @@ MOST_WITNESSES = 16
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:(\d{1,5}))?(/[\w.~%-]+)*/?", re.ASCII)
 MAX_PORT = 65535
 QUOTED = 60  # characters of a wrong value that its error quotes
+# Read elsewhere: by the embedded Postgres, the worker, the demo and the verifier of the log.
+NAMES_OF_OTHERS = ("PG_BIN", "URL", "AGENT_TOKEN", "WORKER_ALLOW_ENV", "WORKER_PASS_TOKEN", "BOARD_TOKEN", "TOKEN")
 OF_LIBPQ = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
 
 
@@ -112,6 +115,18 @@ def optional_from_env(env: Mapping[str, str]) -> OptionalSettings:
     _parse_proxies(settings.trusted_proxies)
     _parse_witnesses(settings.witnesses)
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
+
+
+def ignored_settings(env: Mapping[str, str]) -> list[str]:
+    """Return a sentence about each ROUTINES_ variable that nothing reads, most likely a slip of the pen."""
+    known = {*NAMES_OF_OTHERS, *(name.upper() for kind in (Settings, Limits) for name in kind.__struct_fields__)}
+    given = sorted(name.removeprefix(PREFIX) for name in env if name.startswith(PREFIX))
+    return [_say_ignored(name, known) for name in given if name not in known]
+
+
+def _say_ignored(name: str, known: set[str]) -> str:
+    meant = get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+    return f"{PREFIX}{name} is no setting and has no effect" + (f": is {PREFIX}{meant[0]} meant?" if meant else "")
 
 
 def _parse_witnesses(text: str | None) -> tuple[Witness, ...]:

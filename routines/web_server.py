@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 
 from routines import allocator, bootstrap
 from routines.local.listening import url_of
+from routines.logs import log
 from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
 from web.events.live import end_feeds
@@ -83,6 +84,7 @@ class Server(uvicorn.Server):
         """Accept no more requests, and wait for those under way."""
         end_feeds()
         await super().shutdown(sockets)
+        log.info("stopped")  # afterwards uvicorn ends the process by the signal that it got
 
 
 def _room_for_clients(settings: Settings) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from application.proof import log_key
 from application.proof.log_key import CannotSign
 from domain.proof.checkpoints import Head
 
@@ -72,6 +73,7 @@ def open_heads(key_file: Path) -> Iterator[SignedHeads]:
     try:
         file = os.open(path, os.O_RDWR)
     except FileNotFoundError:
+        log_key.read(key_file)  # where the key is missing as well, or cannot be read, that is what to say
         raise CannotSign(
             f"{path} is not there, so it is not known what was signed last. Put it back; or, if it is lost, begin a new "
             "name: `routines audit new-key`"

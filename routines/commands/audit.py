@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 from uuid import UUID
@@ -92,8 +93,8 @@ def export(output: BinaryIO, *, settings: Settings) -> None:
     with bootstrap.connect_as_login(settings) as conn:
         head = reading.read_head(conn)
         signed_checkpoints = witnessing.readable_checkpoints(conn)
-        rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=False)
-        output.writelines(exporting.lines(head, signed_checkpoints, rows))
+        with closing(_with_progress(reading.read_rows(conn, head.position), head.position, quiet=False)) as rows:
+            output.writelines(exporting.lines(head, signed_checkpoints, rows))
 
 
 @audit.command()
@@ -249,7 +250,7 @@ def grants(after: int, *, show_all: bool, as_json: bool, settings: Settings) -> 
     sys.exit(bool(flagged_grants))
 
 
-def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[Row]:
+def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Generator[Row, None, None]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=quiet, transient=True) as bars:
         bar = bars.add_task("events", total=last)

@@ -4,18 +4,24 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from threading import Event as Stop
 
 import psycopg
 
 from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
-from routines.commands import failures
+from routines.commands import failures, terminal
 from routines.commands.stopping import stop_on_signal
 from routines.commands.terminal import CommandError
 from routines.connections import SettingsDropped
-from routines.settings import BadSetting, Settings, from_env
+from routines.settings import BadSetting, Settings, from_env, ignored_settings
+
+OWNER = (
+    "the log does not check what the database's owner grants, so a thief of this login could give keys to anybody: take a "
+    "login of routines_service (docs/operate.md, Roles)"
+)
 
 
 def settings() -> Settings:
@@ -27,13 +33,30 @@ def settings() -> Settings:
 
 
 def begin(process: str) -> Settings:
-    """Check the state of the database, configure the logs and traces of a long-running process, return its settings."""
+    """
+    Check the state of the database, configure the logs and traces of a long-running process, return its settings.
+
+    The log says which version begins, names variables that look like settings and are none, and a login that may do more
+    than a process needs.
+    """
     process_settings = settings()
     _refuse_unprepared(process_settings)
     collect_seldom()
     logs.configure(process_settings.log_level, process)
     telemetry.configure(process, os.environ)
+    logs.log.info("started", version=version("routines"))
+    for sentence in ignored_settings(os.environ):
+        logs.log.warning("setting_ignored", why=sentence)
+    with suppress(psycopg.Error):  # where it is away, it is waited for later
+        if bootstrap.is_owner(process_settings):
+            logs.log.warning("login_is_owner", why=OWNER)
     return process_settings
+
+
+def tell_ignored_settings() -> None:
+    """Say on the terminal which variables look like settings and are none."""
+    for sentence in ignored_settings(os.environ):
+        terminal.echo(f"WARNING: {sentence}", err=True)
 
 
 def _refuse_unprepared(settings: Settings) -> None:
@@ -62,6 +85,7 @@ def process(name: str) -> Iterator[tuple[System, Stop]]:
     try:
         with stop_on_signal() as stop, bootstrap.system(process_settings, tells_outages=True) as system:
             yield system, stop
+        logs.log.info("stopped")
     except Exception as error:
         if (reason := failures.explain(error)) is None:
             raise

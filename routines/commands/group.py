@@ -1,8 +1,12 @@
 """The group of all commands."""
 
+import contextlib
 import gc
+import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -44,7 +48,17 @@ class Group(click.Group):
 
             if (text := failures.explain(error)) is None:
                 raise
+            if isinstance(error, OSError):
+                _drop_output()
             raise CommandError(text) from error
+
+
+def _drop_output() -> None:
+    """Write the rest of standard output to nowhere: where its disk is full, Python would end with a further error."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _import(name: str) -> ModuleType:

@@ -26,6 +26,7 @@ def init() -> None:
     unless secrets in the database need the one that is missing: see `routines secrets --help`.
     """
     settings = entry.settings()
+    entry.tell_ignored_settings()
     outdated_models = bootstrap.prepare(settings)
     tell_missing_keys(settings)
     new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)

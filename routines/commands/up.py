@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from routines import bootstrap
-from routines.commands import failures, terminal
+from routines.commands import entry, failures, terminal
 from routines.commands.init import tell_missing_keys, tell_outdated
 from routines.errors import CannotStart
 from routines.local.data_directory import DATA_DIR, DataDirectory
@@ -76,6 +76,7 @@ def up(  # noqa: PLR0913 the options of the command
         settings = from_env(os.environ) if database_url else optional_from_env(os.environ)
     except BadSetting as error:
         raise terminal.CommandError(str(error)) from error
+    entry.tell_ignored_settings()
     sys.exit(
         supervise(
             data_dir,

@@ -11,6 +11,7 @@ from routines.commands.stopping import stop_on_signal
 from routines.errors import CannotStart
 from routines.local import web_processes
 from routines.local.listening import free_port
+from routines.logs import log
 
 
 def _checked_socket(_context: click.Context, _parameter: click.Parameter, fd: int | None) -> int | None:
@@ -51,6 +52,7 @@ def web(host: str, port: int, fd: int | None, workers: int) -> None:
         if workers > 1:
             with stop_on_signal() as stop:
                 web_processes.serve(host, port, workers, stop)
+            log.info("stopped")
             return
         from routines.web_server import serve  # noqa: PLC0415 whoever only watches over the workers needs no framework
 

@@ -6,9 +6,9 @@ import socket
 import sys
 from threading import Event as Stop
 
-from routines.commands import terminal
 from routines.local.listening import listen
 from routines.local.supervisor import Part, Supervisor, part_names
+from routines.logs import log
 
 POLL_S = 0.1
 
@@ -30,7 +30,7 @@ def serve(host: str, port: int, many: int, stop: Stop) -> None:
             Part(name, [*command, str(each.fileno())], os.environ, fds=(each.fileno(),))
             for name, each in names_and_sockets(ending, host, port, many)
         ]
-        supervisor = Supervisor(parts, logs=None, say=lambda text: terminal.echo(text, err=True))
+        supervisor = Supervisor(parts, logs=None, say=lambda text: log.warning("web_process_changed", what=text))
         ending.callback(supervisor.stop)
         supervisor.start()
         while not stop.wait(POLL_S):

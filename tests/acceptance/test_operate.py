@@ -85,6 +85,11 @@ class Operator:
             ).is_success
         return False
 
+    def read(self, path: str) -> str | None:
+        """What the API answers, if it answers with success."""
+        answer = httpx.get(f"{self._api_url()}{path}", headers=self._auth_headers(), trust_env=False)
+        return answer.text if answer.is_success else None
+
     def now(self) -> str:
         """The time of Postgres, with a transaction after it, so that a recovery knows that it has come so far."""
         with psycopg.connect(
@@ -95,7 +100,10 @@ class Operator:
         return moment.isoformat(sep=" ")
 
     def _companies_url(self) -> str:
-        return f"http://127.0.0.1:{self.machine.port}/api/companies"
+        return f"{self._api_url()}/companies"
+
+    def _api_url(self) -> str:
+        return f"http://127.0.0.1:{self.machine.port}/api"
 
     def _auth_headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -125,13 +133,22 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     operator.token = TOKEN.search(said)[0]
     assert "firing_metrics" in said
     assert 0o600 == machine.path("/etc/routines/secret.keys").stat().st_mode & 0o777
+    assert 0o1770 == machine.path("/etc/routines").stat().st_mode & 0o7777  # only root replaces what root's shell reads
     operator.make_company("Acme")
     want(machine, *SERVING)
+    said = operator.carry_out("Sign the log")
+    assert said.splitlines()[-1] in wait_for(lambda: operator.read("/log/key"))
+    assert wait_for(lambda: operator.read("/log/checkpoint")).startswith("routines.example.org/log\n")
 
     make_certificate(machine)
     operator.carry_out("TLS and nginx")
 
-    operator.carry_out("A dump, while everything runs")
+    (dump,) = operator.take("A dump, while everything runs")
+    operator.carry_out_steps(dump)
+    dumped = machine.path("/var/backups/routines/routines.dump").read_bytes()
+    with pytest.raises(AssertionError, match="no-such-format"):
+        operator.carry_out_steps(dump._replace(script=dump.script.replace("custom", "no-such-format")))
+    assert dumped == machine.path("/var/backups/routines/routines.dump").read_bytes()
     operator.make_company("After the dump")
     machine.path("/etc/routines/secret.keys").unlink()
     assert "0 defects" in operator.carry_out("Restore a dump")
@@ -147,6 +164,7 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
 
     *configure, back = operator.take("Any point in time")
     operator.carry_out_steps(*configure)
+    operator.carry_out_steps(configure[-1])  # the next base backup
     operator.make_company("Before the moment")
     moment = operator.now()
     operator.make_company("After the moment")

@@ -242,6 +242,21 @@ def test_a_database_is_read_with_an_auditors_login(case, run_verifier, system: S
     assert said.startswith("changed at 16 to 17: ")
 
 
+def test_where_no_option_names_a_log_it_is_the_database_of_the_environment(case, run_verifier, system, monkeypatch):
+    monkeypatch.delenv("ROUTINES_DATABASE_URL", raising=False)
+    code, _, said = run_verifier("verify", "--key", case.key)
+    assert (code, True) == (
+        2,
+        said.endswith("name a log: --export, --database (or ROUTINES_DATABASE_URL), --data-dir or --url\n"),
+    )
+
+    monkeypatch.setenv("ROUTINES_DATABASE_URL", system.settings.database_url)
+    code, said, _ = run_verifier("verify")
+    assert (code, True) == (0, said.endswith("nothing is wrong\n"))
+    _, said, _ = run_verifier("verify", "--export", case.export)
+    assert said.startswith("40 events")
+
+
 def test_a_checkpoint_that_an_export_brings_along_counts(case, run_verifier, tmp_path):
     anchors: Anchors = case.anchors
     newest = next(text for text in reversed(anchors.checkpoints) if "companies" not in text)

@@ -91,14 +91,21 @@ class Machine:
 
     def text(self, text: str) -> str:
         """The text with the paths and ports of this machine."""
-        text = PLACES.sub(rf"{self.root}/\1/", text).replace("-o routines -g routines ", "")
+        text = PLACES.sub(rf"{self.root}/\1/", text)
+        text = re.sub(r"-o \w+ -g routines ", "", text)
         return text.replace("127.0.0.1:5432", f"127.0.0.1:{self.postgres_port}").replace("3100", str(self.port))
 
     def path(self, path: str) -> Path:
         return Path(self.text(path))
 
     def make(self) -> None:
-        for directory in ("opt/routines/.venv/bin", "etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets"):
+        for directory in (
+            "opt/routines/.venv/bin",
+            "etc/systemd/system",
+            "var/lib",
+            "etc/nginx/conf.d",
+            "etc/nginx/snippets",
+        ):
             (self.root / directory).mkdir(parents=True)
         for directory in ("etc/prometheus", "etc/ssl/certs", "etc/ssl/private", "var/log/nginx", "bin", "run", "home"):
             (self.root / directory).mkdir(parents=True)

@@ -3,7 +3,7 @@ Stands in for `systemctl` where no systemd runs: starts and stops what the units
 
     python systemctl.py UNITS RUNNING start|stop|restart|enable|reload|daemon-reload [--now] NAME...
 
-It knows what our units use: templates, targets with Wants, EnvironmentFile, UnsetEnvironment and ExecStart. Of the sandbox it
+It knows what our units use: templates, drop-ins, targets with Wants, EnvironmentFile, Environment, UnsetEnvironment and ExecStart. Of the sandbox it
 knows NoNewPrivileges and MemoryDenyWriteExecute, which a process may ask of the kernel for itself. The services of others
 are programs in RUNNING: `postgresql.sh start`.
 """
@@ -58,6 +58,8 @@ class Units:
         instance = name.partition("@")[2]
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"]}
         env |= _read_variables(Path(service["EnvironmentFile"]))
+        name_and_value = service.get("Environment", "").partition("=")
+        env |= {name_and_value[0]: name_and_value[2]} if name_and_value[0] else {}
         env.pop(service.get("UnsetEnvironment", ""), None)
         argv = shlex.split(service["ExecStart"].replace("%i", instance))
         hardening = _parse_unit(self.directory / "routines-.service.d/hardening.conf")["Service"]
@@ -85,12 +87,12 @@ class Units:
         if not path.exists():
             template, _, rest = name.partition("@")
             path = self.directory / f"{template}@{Path(rest).suffix}"
-        return _parse_unit(path)
+        return _parse_unit(path, *sorted((self.directory / f"{name}.d").glob("*.conf")))
 
 
-def _parse_unit(path: Path) -> Unit:
+def _parse_unit(*paths: Path) -> Unit:
     unit = Unit(strict=False, delimiters="=", comment_prefixes="#")
-    unit.read_string(path.read_text())
+    unit.read(paths)
     return unit
 
 

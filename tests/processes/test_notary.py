@@ -202,6 +202,15 @@ def test_a_key_without_its_record_of_what_was_signed_signs_nothing(conn, key_fil
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint is None
 
 
+def test_a_key_file_that_is_not_there_at_all_is_what_the_reason_names(conn, key_file, append):
+    append()
+    elsewhere = key_file.with_name("elsewhere.key")
+
+    finish(notary_due(elsewhere), conn)
+
+    assert f"{elsewhere} is not there: put the key back" in log_tree.refusal(conn)
+
+
 def test_a_tree_that_is_lost_is_folded_again_before_anything_is_signed(conn, key_file, append):
     append(5)
     finish(notary_due(key_file), conn)

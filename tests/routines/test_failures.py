@@ -2,7 +2,10 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import click
@@ -54,6 +57,7 @@ OF_NO_DATABASE = (
     *("audit verify", "audit check"),  # a program of its own, which says what failed in its own way
 )
 INIT = "run `routines init`"
+FULL = Path("/dev/full")
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[str]:
@@ -180,6 +184,15 @@ def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
         "correct the user and the password": raised(
             psycopg.OperationalError, 'FATAL:  password authentication failed for user "x"'
         ),
+        "raise max_connections of Postgres or the CONNECTION LIMIT": raised(
+            psycopg.OperationalError, 'FATAL:  too many connections for role "routines_parts"'
+        ),
+        "(FATAL:  the database system is starting up): try again in a moment": raised(
+            psycopg.OperationalError, "FATAL:  the database system is starting up"
+        ),
+        "only the database's owner may do this: use the URL that `routines init` needs": raised(
+            psycopg.OperationalError, 'FATAL:  permission denied to set role "routines_owner"'
+        ),
         "/etc/keys: Permission denied": PermissionError(13, "Permission denied", "/etc/keys"),
     }
     for text, error in sentences.items():
@@ -189,6 +202,31 @@ def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
         assert failures.explain(error) == failures.explain(wrapped)
 
     assert failures.explain(KeyError("a fault of the program")) is None
+
+
+def test_a_server_without_room_is_waited_for_by_processes():
+    answers = {
+        'FATAL:  too many connections for role "routines_parts"': False,
+        "FATAL:  sorry, too many clients already": False,
+        "FATAL:  the database system is starting up": False,
+        'FATAL:  role "nobody" does not exist': True,
+    }
+
+    assert answers == {text: failures.is_refused_login(psycopg.OperationalError(text)) for text in answers}
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize("command", ["log", "audit export", f"audit export --output {FULL}", "projections status"])
+def test_a_command_whose_output_finds_no_room_says_so_and_nothing_else(command, system):
+    env = {**os.environ, "ROUTINES_DATABASE_URL": system.settings.database_url}
+    bootstrap.first_board_token(system.settings)
+    with FULL.open("wb") as full:
+        argv = [sys.executable, "-m", "routines", *command.split()]
+        done = subprocess.run(argv, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    said = done.stderr.strip()
+    assert (1, 1) == (done.returncode, len(said.splitlines())), said
+    assert said.startswith("Error: The output could not be written (No space left on device): make room where it goes")
 
 
 @pytest.fixture(scope="module")

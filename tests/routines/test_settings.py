@@ -1,6 +1,7 @@
 """Settings, read once from the environment."""
 
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from msgspec import inspect
 
 from domain.bounds.limits import Limits
 from domain.proof.checkpoints import verifier_key
-from routines.settings import BadSetting, Settings, describe_database, from_env
+from routines.settings import BadSetting, Settings, describe_database, from_env, ignored_settings
 from tests.witness import Cosigner
 
 URL = "postgresql://somebody@/somewhere"
@@ -55,6 +56,32 @@ def test_a_wrong_setting_is_told_in_a_sentence_that_names_the_variable(name: str
         from_env({"ROUTINES_DATABASE_URL": URL, f"ROUTINES_{name}": value})
 
     assert str(refusal.value).startswith(f"ROUTINES_{name} {expected}")
+
+
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_told_with_the_one_that_was_meant():
+    env = {
+        "ROUTINES_TRUSTED_PROXY": "10.0.0.7",
+        "ROUTINES_PATIENCE_MS": "500",
+        "ROUTINES_MAX_COMPANY_LOG_BYTE": "1",
+        "ROUTINES_COLOUR": "red",
+        "ROUTINE_BATCH": "7",
+    }
+
+    assert [
+        "ROUTINES_COLOUR is no setting and has no effect",
+        "ROUTINES_MAX_COMPANY_LOG_BYTE is no setting and has no effect: is ROUTINES_MAX_COMPANY_LOG_BYTES meant?",
+        "ROUTINES_PATIENCE_MS is no setting and has no effect: is ROUTINES_PATIENCE_S meant?",
+        "ROUTINES_TRUSTED_PROXY is no setting and has no effect: is ROUTINES_TRUSTED_PROXIES meant?",
+    ] == ignored_settings(env)
+
+
+def test_no_variable_that_the_documentation_names_is_taken_for_a_slip(root: Path):
+    pages = [path.read_text() for path in (root / "README.md", root / "docs/limits.md")]
+    rows = [match for page in pages for match in re.findall(r"^\| `?(ROUTINES_[A-Z_]+[A-Z])`? \|", page, re.MULTILINE)]
+    of_operators = re.findall(r"^#? ?(ROUTINES_\w+)=", (root / "deploy/systemd/routines.env").read_text(), re.MULTILINE)
+
+    assert len(rows) > len(msgspec.structs.fields(Settings)) - 2
+    assert [] == ignored_settings(dict.fromkeys((*rows, *of_operators), "1"))
 
 
 @pytest.mark.parametrize(

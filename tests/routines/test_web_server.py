@@ -1,5 +1,6 @@
 """The web process and the descriptors it may have."""
 
+import json
 import os
 import resource
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, closing
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -50,13 +52,15 @@ def test_silent_connections_without_end_keep_nobody_out(settings: Settings):
 
     assert [401] * 10 == statuses
     assert 1 == log.count("too_many_connections")
+    events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert ("started", "stopped") == (events[0], events[-1])
 
 
 def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(settings: Settings):
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "routines", "web", "--port", str(port), "--workers", "2"]
-    env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url}
+    env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url, "ROUTINES_TRUSTED_PROXY": "10.0.0.7"}
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as web:
         try:
@@ -68,12 +72,32 @@ def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(s
             new_children = _children_of(web.pid)
         finally:
             web.terminate()
-        stderr = web.stderr.read() if web.stderr else ""
+        lines = [json.loads(line) for line in (web.stderr or [])]
 
     assert 2 == len(old_children)
     assert [401] * 20 == statuses
-    assert "web-1 ended (signal 9)" in stderr
+    assert "web-1 ended (signal 9)" in [line.get("what") for line in lines]
+    assert {version("routines")} == {line["version"] for line in lines if line["event"] == "started"}
+    assert {"setting_ignored", "stopped"} <= {line["event"] for line in lines}
     assert (0, []) == (web.returncode, [pid for pid in new_children if exists(pid)])
+
+
+def test_a_process_that_logs_in_as_the_owner_says_what_that_gives_away(settings: Settings, admin_url: str):
+    def events(url: str) -> list[str]:
+        with closing(socket.create_server(("127.0.0.1", 0))) as inherited:
+            env = {**os.environ, "ROUTINES_DATABASE_URL": url}
+            command = [sys.executable, "-m", "routines", "web", "--fd", str(inherited.fileno())]
+            with subprocess.Popen(
+                command, env=env, stderr=subprocess.PIPE, text=True, pass_fds=[inherited.fileno()]
+            ) as web:
+                try:
+                    wait_for(lambda: _is_up(f"http://127.0.0.1:{inherited.getsockname()[1]}"), 60)
+                finally:
+                    web.terminate()
+                return [json.loads(line)["event"] for line in (web.stderr or [])]
+
+    assert ["started", "login_is_owner", "stopped"] == events(admin_url)
+    assert ["started", "stopped"] == events(settings.database_url)
 
 
 def _children_of(pid: int) -> list[int]:
