@@ -30,7 +30,7 @@ from processes.notary import Notary
 from projections import catalogue, log_views, usage
 from projections.engine import installed
 from projections.engine.table import SCHEMA
-from routines import migrations
+from routines import migrations, roles
 from routines.clock import DatabaseClock
 from routines.connections import COMPRESS_FAST, PLANNED_ONCE, Pool, Profile, Session
 from routines.migrations import LIMITS, TRANSACTION_LIMIT
@@ -147,8 +147,7 @@ def check_prepared(settings: Settings) -> None:
 def is_owner(settings: Settings) -> bool:
     """Return whether the login may act as the owner of the log, whose grants the log does not check."""
     with READING.connect(settings.database_url) as conn:
-        row = conn.execute("SELECT pg_has_role(session_user, 'routines_owner', 'MEMBER')").fetchone()
-    return row is not None and bool(row[0])
+        return roles.is_owner(conn)
 
 
 def make_keys(path: str) -> bool:

@@ -23,6 +23,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 MISSING = "SELECT name FROM unnest(%s::text[]) AS r(name) WHERE to_regrole(name) IS NULL"
 NEW_ROLE = """DO $$ BEGIN CREATE ROLE {} {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
 MAY_BECOME = "SELECT pg_has_role(current_user, %s, %s)"
+IS_OWNER = "SELECT pg_has_role(session_user, %s, 'MEMBER')"
 MAY_CREATE = "SELECT has_database_privilege(%s, current_database(), 'CREATE')"
 # The statements that give every schema, table and function of ours to the role that has to own it.
 HAND_OVER = """
@@ -58,6 +59,11 @@ HAS_RIGHTS = """
             AND bool_and(NOT has_function_privilege('public', p.oid, 'EXECUTE'))
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'log')"""
 NAMES = {"owner": OWNER, "service": SERVICE, "auditor": AUDITOR}
+
+
+def is_owner(conn: Connection) -> bool:
+    """Return whether the login may act as the owner of the log."""
+    return _is_true(conn, IS_OWNER, (OWNER,))
 
 
 def missing_roles(conn: Connection) -> list[str]:
