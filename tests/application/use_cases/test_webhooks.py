@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+from datetime import timedelta
 
 import pytest
 from standardwebhooks import Webhook
@@ -34,6 +35,10 @@ def fire(app, mint_webhook, request, payload=None, key=None):
         return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key))
 
     return app.carry_out(decide)[0].stream_id
+
+
+def check_headers(app, mint_webhook, request):
+    app.executor.query(lambda work: webhooks.check_headers(work, mint_webhook.public_id, request))
 
 
 @pytest.fixture
@@ -100,30 +105,30 @@ def test_the_id_of_a_signed_message_gives_the_same_run_again(app, routine):
     first, again, other = call("msg_1"), call("msg_1"), call("msg_2")
 
     assert first == again != other
+    assert ["webhook-id:msg_1", "webhook-id:msg_2"] == [fired.idempotency_key for fired in app.events(RunFired)]
 
 
 def test_headers_that_cannot_be_genuine_are_refused_before_the_body_is_read(app, routine, mint_webhook):
     signed = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).new_secret
 
-    def check(webhook, request):
-        app.executor.query(lambda work: webhooks.check_headers(work, webhook.public_id, request))
-
-    check(mint_webhook, bearer(mint_webhook))
-    check(signed, sign_request(app, mint_webhook))  # only the body shows that the secret is another
+    check_headers(app, mint_webhook, bearer(mint_webhook))
+    check_headers(app, signed, sign_request(app, mint_webhook))  # only the body shows that the secret is another
     with pytest.raises(Unauthenticated):
-        check(mint_webhook, bearer(signed))
+        check_headers(app, mint_webhook, bearer(signed))
     with pytest.raises(Unauthenticated):
-        check(signed, bearer(signed))
+        check_headers(app, signed, bearer(signed))
 
 
 def test_a_rotated_secret_fires_as_long_as_it_overlaps(app, mint_webhook):
     new = app.ask(triggers.rotate_secret, mint_webhook.trigger_id, 60).new_secret
 
-    fire(app, mint_webhook, bearer(mint_webhook))
-    fire(app, mint_webhook, bearer(new))
-    app.passes(HOUR)
-    with pytest.raises(Unauthenticated):
-        fire(app, mint_webhook, bearer(mint_webhook))
+    for known in (mint_webhook, new):
+        check_headers(app, mint_webhook, bearer(known))
+        fire(app, mint_webhook, bearer(known))
+    app.passes(timedelta(seconds=60))
+    for use in (check_headers, fire):
+        with pytest.raises(Unauthenticated):
+            use(app, mint_webhook, bearer(mint_webhook))
 
 
 def test_a_webhook_that_is_disabled_or_whose_routine_is_paused_does_not_fire(app, routine, mint_webhook):
