@@ -160,7 +160,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_cancelled_by_the_next_run_and_
 
     following = app.fire(routine)
     app.now = next_at
-    row = Overdue(id=waits, kind="attempt", ends_at=next_at)
+    row = Overdue(id=waits, company_id=app.company, kind="attempt", ends_at=next_at)
 
     assert 0 == app.carry_out(deadlines.settle, [row])
     assert following == app.state(RUN, waits).ended.successor_run_id
