@@ -4,6 +4,7 @@ import random
 from datetime import UTC, datetime
 from functools import partial
 from itertools import cycle
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -256,15 +257,17 @@ def test_lists_are_as_they_were_also_after_the_clock_was_set_back(story, conn):
 
 
 def test_a_routine_has_the_schedule_and_the_issue_of_then_whatever_else_fires_it(story, conn):
-    """Its newest run is none of its schedule, and has no issue; the issue that had changed last is not the newest."""
+    """
+    Its newest run is none of its schedule, and has no issue, so it is its routine's agent's; the issue that had changed
+    last is not the newest.
+    """
     company = story.company()
     agent = story.agent(company)
     routine = story.routine(company, agent, concurrency_policy="always_enqueue")
     schedule, answers_by_position = story.schedule(routine), []
-    fixed = dict.fromkeys(Asked._fields) | {"company": company, "routine": routine, "limit": 2}
-    questions = [
-        Asked(**fixed | {"kind": kind, "routine_filters": routine_list.ALL}) for kind in ("routine", "routines")
-    ]
+    fixed = dict.fromkeys(Asked._fields) | {"company": company, "routine": routine, "agent": agent, "limit": 2}
+    fixed |= {"routine_filters": routine_list.ALL, "company_run_filters": ({"assignee_agent_id": "agent"}, ALWAYS)}
+    questions = [Asked(**fixed | {"kind": kind}) for kind in ("routine", "routines", "company runs")]
 
     def note():
         story.project_all()
@@ -287,6 +290,7 @@ def test_a_routine_has_the_schedule_and_the_issue_of_then_whatever_else_fires_it
     note()
     for issue in (first, third):
         story.patch(issue, status="done")
+    story.change(routine, assignee_agent_id=story.agent(company, "Other"))
 
     story.project_all()
     for position, question, answer in answers_by_position:
@@ -323,6 +327,27 @@ def test_a_filter_that_few_rows_met_then_is_looked_for_in_few_steps():
     assert [] == as_of._load_until_full(candidates, page, beyond=3_001, limit=1)
 
     assert len(steps) < 20
+
+
+def test_a_page_that_is_full_rests_on_no_more_candidates():
+    steps = []
+
+    def candidates(beyond, many):
+        steps.append(many)
+        return range(beyond - 1, beyond - 1 - many, -1)
+
+    as_of._load_until_full(candidates, lambda: Part([1, 2], more=True), beyond=3_001, limit=2)
+
+    assert [3] == steps
+
+
+def test_issues_that_are_above_each_other_end(monkeypatch):
+    one, other = UUID(int=1), UUID(int=2)
+    above = {one: other, other: one}
+    past = SimpleNamespace(one=lambda _table, id_: SimpleNamespace(doc=id_, parent_id=above[id_]), connection=None)
+    monkeypatch.setattr(issues, "ancestors", lambda _conn, id_, _max_bytes: [above[id_]])
+
+    assert (one, [other]) == as_of.issue_with_ancestors(past, one, PAGE)
 
 
 class Log:
