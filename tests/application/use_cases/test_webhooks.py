@@ -14,6 +14,8 @@ from domain.events import IssueOpened, RunFired
 from domain.webhooks.verification import WebhookRequest
 from tests.application.use_cases.installation import HOUR
 
+DIGEST = "0" * 64
+
 
 def bearer(mint_webhook):
     return WebhookRequest(headers=(("authorization", f"Bearer {mint_webhook.secret}"),), body=b"")
@@ -32,7 +34,7 @@ def fire(app, mint_webhook, request, payload=None, key=None):
     def decide(work):
         webhook = webhooks.authenticate(work, mint_webhook.public_id, request)
         webhooks.must_be_active(work, webhook)
-        return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key))
+        return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key, digest=DIGEST))
 
     return app.carry_out(decide)[0].stream_id
 
@@ -56,6 +58,7 @@ def test_whoever_knows_the_secret_fires_the_routine_in_the_webhooks_name(app, mi
 
     [fired] = app.events(RunFired)
     assert ("webhook", mint_webhook.trigger_id, {"a": 1}) == (fired.source, fired.trigger_id, fired.payload)
+    assert fired.request_digest is None, "nobody asks whether the body of a call without a key was the same"
     assert f"trigger:{mint_webhook.trigger_id}" == list(app.store.history())[-1].actor
 
 
@@ -91,7 +94,7 @@ def test_an_idempotency_key_gives_the_same_run_again(app, mint_webhook):
     first, again, other = (fire(app, mint_webhook, bearer(mint_webhook), key=key) for key in ("a", "a", "b"))
 
     assert first == again != other
-    assert ["a", "b"] == [fired.idempotency_key for fired in app.events(RunFired)]
+    assert [("a", DIGEST), ("b", DIGEST)] == [(one.idempotency_key, one.request_digest) for one in app.events(RunFired)]
 
 
 def test_the_id_of_a_signed_message_gives_the_same_run_again(app, routine):

@@ -161,6 +161,16 @@ def test_a_schedule_denser_than_hourly_is_made_up_for_too():
     assert due.fire == tuple(NOON + n * MINUTE for n in range(11))
 
 
+@pytest.mark.parametrize("away", [70 * MINUTE, 5 * HOUR])
+def test_with_jitter_no_more_run_late_than_without(away):
+    plan, now = replace(MINUTELY, jitter_s=3_600), NOON + away
+
+    due = settlement.due(plan, NOON, now, "enqueue_missed_with_cap")
+
+    late = [one for one in due.fire if plans.due_at(plan, one) < now - MINUTE]
+    assert late == [NOON + n * MINUTE for n in range(25)]
+
+
 def test_a_year_of_missed_minutes_is_counted_and_not_walked():
     due = settlement.due(MINUTELY, NOON, NOON + timedelta(days=365), "skip_missed")
 
@@ -254,6 +264,21 @@ def test_what_came_due_while_a_schedule_rested_is_missed_on_account_of_the_quota
     assert both == missed(schedule(rest), NOON)
     assert [("edited", NOON + HOUR, now)] == missed(schedule(rest), NOON + HOUR)  # the rest was over with the first
     assert [("edited", NOON, now)] == missed(schedule(), NOON)
+
+
+def test_a_schedule_rests_for_as_long_as_nothing_has_run_and_anew_once_something_has():
+    rested = TriggerMissed(
+        first=NOON - HOUR, last=NOON - HOUR, count=1, reason="over_quota", next_at=NOON, rests_until=NOON
+    )
+    current = schedule(rested)
+
+    def rest(since):
+        [event] = settlement.rest(current, HOURLY, since, settlement.due(HOURLY, since, since, "skip_missed"), since)
+        return event.rests_until - since
+
+    assert (HOUR, timedelta()) == (rest(NOON), rest(NOON + 2 * HOUR))
+    assert settlement.record_rest_as_missed(current, HOURLY, NOON, NOON + 2 * HOUR).reason == "over_quota"
+    assert settlement.record_rest_as_missed(current, HOURLY, NOON - HOUR, NOON + 2 * HOUR) is None
 
 
 # Other rules of the zone than when the schedule was planned

@@ -1,12 +1,14 @@
 """What is read of a call of a webhook, without a server: the edges of its bounds, and what is no handshake."""
 
 import gzip
+import tracemalloc
 
 import msgspec
 import pytest
 
+from domain.bounds.limits import MIB
 from domain.webhooks.verification import WebhookRequest
-from web.http import json_body
+from web.http import gzip_body, json_body
 from web.http.validation import Invalid
 from web.paperclip.webhook_requests import MOST_FIELDS, Handshake, handshake_of, parse_call, size_of
 
@@ -40,8 +42,20 @@ def test_a_packed_body_may_be_as_large_as_the_bound_when_it_is_unpacked_and_coun
     packed = webhook_request(gzip.compress(whole), GZIP)
 
     assert {"a": "b" * 992} == parse_call(packed, len(whole)).payload
+    assert parse_call(packed, len(whole)).digest == parse_call(webhook_request(whole), 0).digest
     assert len(whole) == size_of(packed) > len(packed.body)
     assert {} == parse_call(webhook_request(b"", GZIP), 0).payload
+
+
+def test_a_packed_body_that_announces_no_bytes_is_unpacked_to_no_more():
+    forged = gzip.compress(bytes(4 * MIB))[:-4] + bytes(4)
+    tracemalloc.start()
+
+    with pytest.raises(gzip_body.Broken):
+        gzip_body.unpack(forged)
+
+    assert tracemalloc.get_traced_memory()[1] < MIB
+    tracemalloc.stop()
 
 
 def test_only_a_small_body_and_a_ping_alone_are_a_handshake():
