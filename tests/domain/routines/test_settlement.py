@@ -266,6 +266,14 @@ def test_what_came_due_while_a_schedule_rested_is_missed_on_account_of_the_quota
     assert [("edited", NOON, now)] == missed(schedule(), NOON)
 
 
+def test_what_is_too_much_to_be_caught_up_with_is_missed_with_the_rest_when_nothing_may_run():
+    due = settlement.due(HOURLY, NOON, NOON + 39 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
+
+    missed = settlement.miss(HOURLY, NOON, due, "over_quota")
+
+    assert (NOON, NOON + 39 * HOUR, 40, NOON + 40 * HOUR) == (missed.first, missed.last, missed.count, missed.next_at)
+
+
 def test_a_schedule_rests_for_as_long_as_nothing_has_run_and_anew_once_something_has():
     rested = TriggerMissed(
         first=NOON - HOUR, last=NOON - HOUR, count=1, reason="over_quota", next_at=NOON, rests_until=NOON
@@ -309,6 +317,8 @@ def test_by_other_rules_of_its_zone_a_schedule_goes_on_with_what_these_say(plan,
         (DAILY, FIRST, FIRST - HOUR),  # is planned as the rules of now say
         (DAILY, FIRST + HOUR, FIRST + HOUR),  # is due
         (DAILY, FIRST + HOUR, FIRST + 20 * MINUTE),  # is over by the rules of now: runs late, as it was planned
+        (DAILY, FIRST + HOUR, FIRST),  # is due by the rules of now
+        (DAILY, FIRST + 4 * HOUR, FIRST + 4 * HOUR),  # is due, and by the rules of now there is none near
         (replace(HOURLY, cron=Cron("*/30 * * * *", "America/Vancouver")), FIRST, FIRST - MINUTE),
         (Plan(seed=ROUTINE, once=FIRST), FIRST, FIRST - HOUR),  # a moment is the same by all rules
     ],

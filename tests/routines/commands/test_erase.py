@@ -304,11 +304,16 @@ def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_ar
     assert api.request("POST", f"/companies/{company}/members", {"userId": user}).status_code == 409
 
 
-def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has(always_looking, owner, tmp_path):
+def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has(
+    always_looking, owner, tmp_path, monkeypatch
+):
     company_id = uuid4()
     plain = EventStore(owner.store.recorder)
     event = CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN")
     record(plain, company_id, company_id, event, CompanyArchived())
+    with monkeypatch.context() as patience:
+        patience.setattr("routines.commands.erase.PATIENCE_S", 0.0)
+        assert "does a projector run?" in run_command(owner, "erase", "--company", company_id)[1]
     fold(owner)
 
     result = report(owner, "--company", company_id, "--yes", "--reason", "a test")
@@ -350,8 +355,10 @@ def test_a_company_at_work_is_not_erased_and_what_is_there_is_said(installation,
     assert "archive it first" in output
     assert "There is no such company" in run_command(owner, "erase", "--company", uuid4())[1]
     assert "There is no such user" in run_command(owner, "erase", "--user", uuid4())[1]
-    assert "needs a --reason" in run_command(owner, "erase", "--company", company, "--yes")[1]
-    assert "Name one" in run_command(owner, "erase")[1]
+    for blank in ((), ("--reason", " ")):
+        assert "needs a --reason" in run_command(owner, "erase", "--company", company, "--yes", *blank)[1]
+    for both_or_none in ((), ("--company", company, "--user", uuid4())):
+        assert "Name one" in run_command(owner, "erase", *both_or_none)[1]
 
 
 def test_only_the_owner_of_the_database_erases(installation, owner, system):
