@@ -57,8 +57,6 @@ def _begin_attempt(work: UnitOfWork, row: Overdue) -> bool:
         return False
     if (obstacle := _find_obstacle(work, current_run.routine_id, current_issue)) is not None:
         issues.give_up(work, issue_id, current_issue, current_run, obstacle)
-    elif work.is_over_quota(work.company_of(row.id)):
-        return False
     else:
         issues.begin_attempt(work, issue_id, current_issue)
     return True

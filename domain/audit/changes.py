@@ -51,6 +51,10 @@ def changes_of(history: Iterable[Recorded]) -> Iterator[Change]:
             before, after = fields.get(field), new_fields.get(field)
             if before != after:
                 yield Change(recorded=recorded, field=field, before=before, after=after)
+        if isinstance(event, RoutineRestored | TriggerRestored):  # a webhook that is there again has another secret
+            for field in sorted(new_fields.keys() - fields.keys()):
+                if _name_of_field(field) == "kind" and new_fields[field] == "webhook":
+                    yield Change(recorded=recorded, field=field.removesuffix("kind") + SECRET)
         fields = new_fields
 
 

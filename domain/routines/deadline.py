@@ -14,5 +14,6 @@ class Overdue(Value, frozen=True):
     """
 
     id: UUID  # the run's, the routine's for a pause, or the issue's for a lease
+    company_id: UUID
     kind: Literal["run", "attempt", "pause", "lease"]
     ends_at: datetime

@@ -119,8 +119,13 @@ def fault_of_headers(mode: SigningMode, request: WebhookRequest, window_s: int, 
     for group in names:
         if not any(request.header(name) for name in group):
             return f"{' or '.join(group)} is missing"
+    form = TIMESTAMP
+    if mode == "standard_webhooks":
+        form = WHOLE_SECONDS
+        if request.header("webhook-id") is None:  # then the headers of Svix count
+            timestamp = "svix-timestamp"
     sent_at = request.header(timestamp) if timestamp else None
-    if sent_at is not None and not TIMESTAMP.fullmatch(sent_at):
+    if sent_at is not None and not form.fullmatch(sent_at):
         return f"{timestamp} is no time in seconds"
     if sent_at is not None and not _is_near(sent_at, window_s, now):
         return f"{timestamp} differs from now by more than {window_s} seconds"

@@ -142,7 +142,7 @@ class Client:
             return timedelta(seconds=int(text[:MOST_DIGITS]))
         try:
             until = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter for numbers of more digits than a date has
             return None
         if until.tzinfo is None:
             return None

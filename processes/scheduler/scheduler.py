@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from threading import Event as Stop
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -58,6 +59,9 @@ FOLLOWED = (
     troubles.troubles,
     backfills.backfills,
 )  # each is `polled_by` the scheduler
+
+InTurns = TypeVar("InTurns", DueTrigger, Overdue)
+Beginning = TypeVar("Beginning", DueChain, Overdue)
 
 log = structlog.get_logger(process="scheduler")
 
@@ -134,7 +138,7 @@ class Scheduler:
     def _find_all_due(self, conn: Connection, now: datetime) -> DueWork:
         self._follow_log(conn)
         self._refreshed_at = now
-        overdue_runs = self._without_quarantined(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
+        overdue_runs = self._without_quarantined(self._within_quotas(deadlines.due(conn, now, limit=MAX_DUE_ROWS)))
         due_chains = self._without_quarantined(self._within_quotas(chains.due(conn, limit=MAX_DUE_CHAINS)))
         schedules = self._without_quarantined(
             [*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)]
@@ -144,14 +148,20 @@ class Scheduler:
         due_alerts = self._without_quarantined(troubles.due(conn, now, limit=MAX_DUE_ROWS))
         return DueWork(ended=overdue_runs, chains=due_chains, schedules=schedules, alerts=due_alerts, backfills=waiting)
 
-    def _within_quotas(self, rows: Sequence[DueChain]) -> list[DueChain]:
-        """Return the rows of companies that are within their quotas; the others rest, and are looked at again."""
+    def _within_quotas(self, rows: Sequence[Beginning]) -> list[Beginning]:
+        """
+        Return the rows without those that would begin something in a company that is over a quota.
+
+        These rest, and are looked at again: so they take no time in which others could be settled.
+        """
         quotas = self._executor.quotas
-        over_quota_ids = (
-            set() if quotas is None else {id_ for id_ in {row.company_id for row in rows} if quotas.is_over(id_)}
+        beginning = (
+            [] if quotas is None else [row for row in rows if isinstance(row, DueChain) or row.kind == "attempt"]
         )
-        self._quarantine.rest(row.id for row in rows if row.company_id in over_quota_ids)
-        return [row for row in rows if row.company_id not in over_quota_ids]
+        over_quota_ids = {id_ for id_ in {row.company_id for row in beginning} if quotas and quotas.is_over(id_)}
+        resting_ids = {row.id for row in beginning if row.company_id in over_quota_ids}
+        self._quarantine.rest(resting_ids)
+        return [row for row in rows if row.id not in resting_ids]
 
     def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
         """Return due rows of schedules that rested while their companies were over a quota, if they no longer are."""
@@ -176,7 +186,7 @@ class Scheduler:
 
     def _end_runs(self, due: DueWork, now: datetime) -> int:
         """Settle runs that have lasted too long and pauses that are over; the next tick reads the rest again."""
-        ended_count, remaining = self._batches.settle_all(due.ended, deadline_use_cases.settle, now)
+        ended_count, remaining = self._batches.settle_all(in_turns(due.ended), deadline_use_cases.settle, now)
         self._more |= bool(remaining)
         return ended_count
 
@@ -238,9 +248,9 @@ def _events_behind(conn: Connection) -> int:
     return max((model.behind for model in moving), default=0)
 
 
-def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
+def in_turns(rows: Sequence[InTurns]) -> list[InTurns]:
     """Return the rows so that companies take turns; within a company their order stays."""
-    by_company: dict[UUID, list[DueTrigger]] = {}
+    by_company: dict[UUID, list[InTurns]] = {}
     for row in rows:
         by_company.setdefault(row.company_id, []).append(row)
     return [row for turn in zip_longest(*by_company.values()) for row in turn if row is not None]

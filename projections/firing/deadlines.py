@@ -36,6 +36,7 @@ class DeadlineRow(Row, frozen=True):
     Its id is that of the run, the routine or the issue.
     """
 
+    company_id: UUID
     kind: str  # run, attempt, pause or lease
     ends_at: datetime
     holder_id: UUID | None = None  # the agent that has the lease: it ends with another assignee of the issue
@@ -44,7 +45,8 @@ class DeadlineRow(Row, frozen=True):
 DEADLINE = Table("deadline", DeadlineRow)
 
 SCHEMA = """
-CREATE TABLE deadline (id uuid PRIMARY KEY, kind text NOT NULL, ends_at timestamptz NOT NULL, holder_id uuid);
+CREATE TABLE deadline (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, kind text NOT NULL, ends_at timestamptz NOT NULL, holder_id uuid);
 CREATE INDEX ON deadline (ends_at, id);
 """
 
@@ -57,18 +59,18 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """
     match recorded.event:
         case RunFired(deadline=datetime() as ends_at) | RunAttemptBegun(deadline=datetime() as ends_at):
-            rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="run", ends_at=ends_at))
+            rows.put(DEADLINE, _row_of(recorded, "run", ends_at))
         case RunAttemptFailed(next_at=next_at):
-            rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="attempt", ends_at=next_at))
+            rows.put(DEADLINE, _row_of(recorded, "attempt", next_at))
         case RunCompleted() | RunFailed() | RunAttemptBegun():
             rows.delete(DEADLINE, recorded.stream_id)
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            _pause(rows, recorded.stream_id, settings)
+            _pause(recorded, rows, settings)
         case (
             IssueCheckedOut(agent_id=holder_id, lease_until=datetime() as ends_at)
             | IssueLeaseRenewed(agent_id=holder_id, until=ends_at)
         ):
-            rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="lease", ends_at=ends_at, holder_id=holder_id))
+            rows.put(DEADLINE, _row_of(recorded, "lease", ends_at, holder_id))
         case IssueEdited(details=details):
             row = rows.get(DEADLINE, recorded.stream_id)
             if row is not None and row.holder_id != details.assignee_agent_id:
@@ -79,11 +81,17 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _pause(rows: Rows, routine_id: UUID, settings: RoutineSettings) -> None:
+def _pause(recorded: Recorded, rows: Rows, settings: RoutineSettings) -> None:
     if settings.status == "paused" and settings.resume_at is not None:
-        rows.put(DEADLINE, DeadlineRow(id=routine_id, kind="pause", ends_at=settings.resume_at))
+        rows.put(DEADLINE, _row_of(recorded, "pause", settings.resume_at))
     else:
-        rows.delete(DEADLINE, routine_id)
+        rows.delete(DEADLINE, recorded.stream_id)
+
+
+def _row_of(recorded: Recorded, kind: str, ends_at: datetime, holder_id: UUID | None = None) -> DeadlineRow:
+    return DeadlineRow(
+        id=recorded.stream_id, company_id=recorded.known_company_id, kind=kind, ends_at=ends_at, holder_id=holder_id
+    )
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -94,7 +102,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 deadlines = ReadModel(
     name="deadlines",
-    version=2,
+    version=3,
     tables=(DEADLINE,),
     schema=SCHEMA,
     fold=fold,
@@ -120,14 +128,16 @@ deadlines = ReadModel(
     polled_by="scheduler",
 )
 
-_DUE = "SELECT id, kind, ends_at FROM deadline WHERE ends_at <= %s ORDER BY ends_at, id LIMIT %s"
+_DUE = "SELECT id, company_id, kind, ends_at FROM deadline WHERE ends_at <= %s ORDER BY ends_at, id LIMIT %s"
 _NEXT = "SELECT min(ends_at) FROM deadline WHERE ends_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, limit: int) -> list[Overdue]:
     """Return the runs, attempts, pauses and leases that have reached their deadline, longest waiting first."""
     rows = conn.execute(_DUE, (now, limit), prepare=True)
-    return [Overdue(id=id_, kind=kind, ends_at=ends_at) for id_, kind, ends_at in rows]
+    return [
+        Overdue(id=id_, company_id=company_id, kind=kind, ends_at=ends_at) for id_, company_id, kind, ends_at in rows
+    ]
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:

@@ -207,7 +207,7 @@ def test_a_backfill_ends_and_a_pause_that_is_over_does_not(app):
     row = WaitingBackfill(id=backfill, trigger_id=trigger, routine_id=routine, company_id=app.company)
 
     assert 0 == app.carry_out(backfills.carry_on, [row])
-    app.carry_out(deadlines.settle, [Overdue(id=asleep, kind="pause", ends_at=app.now - HOUR)])
+    app.carry_out(deadlines.settle, [Overdue(id=asleep, company_id=app.company, kind="pause", ends_at=app.now - HOUR)])
 
     assert ["company_archived"] == [event.reason for event in app.events(BackfillCancelled)]
     settings = app.events(RoutineUpdated)[-1].settings

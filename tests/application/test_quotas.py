@@ -82,7 +82,8 @@ def test_the_deliveries_that_an_event_causes_count_as_bytes_of_the_company_but_n
     costs = DeliveryCosts(subscriptions, clock=lambda: 0.0)
     desk = Desk(delivery_bytes=costs, max_company_bytes_per_minute=30_000, max_key_bytes_per_minute=30_000)
 
-    desk.record(AgentCreated(profile=AgentProfile(name="Robin"), url_key="robin"))  # no endpoint wants it
+    for name in ("Robin", "Scout"):
+        desk.record(AgentCreated(profile=AgentProfile(name=name), url_key=name))  # no endpoint wants it
     desk.record(GOAL, GOAL)
 
     assert "max_company_bytes_per_minute" == refusal(lambda: desk.record(GOAL)).details["quota"]

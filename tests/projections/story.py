@@ -480,7 +480,7 @@ class Story:
         self.passes(timedelta(seconds=30))
         self.ask(issues.check_out, taken, take, SESSION)
         self.passes(timedelta(seconds=30))
-        over = [Overdue(id=silent, kind="lease", ends_at=self.now)]
+        over = [Overdue(id=silent, company_id=company, kind="lease", ends_at=self.now)]
         self.executor.attempt(lambda work: deadlines.settle(work, over), actor="scheduler")
         self.ask(issues.force_release, taken)
         last = self.issue(company, "Held", assignee_agent_id=agent)

@@ -197,7 +197,7 @@ class InMemoryReadModels:
 
     def overdue(self, now: datetime) -> list[Overdue]:
         rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.due_ids(now)]
-        return [Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at) for row in rows]
+        return [Overdue(id=row.id, company_id=row.company_id, kind=row.kind, ends_at=row.ends_at) for row in rows]
 
     def alerts(self, now: datetime) -> list[DueAlert]:
         rows = [self._rows.get(TROUBLE, id_) for id_ in self._troubles.due_ids(now)]

@@ -83,7 +83,7 @@ def position_of(backend: Backend, moment: Moment) -> int:
     with backend.pool.connection() as conn:
         if moment.value > (now := moments.read_clock(conn)):
             raise InvalidField(f"{moment.name} lies in the future: it is {responses.time(now)}", moment.name)
-        return moments.position_at(conn, max(moment.value, millisecond + timedelta(microseconds=999)))
+        return moments.position_at(conn, millisecond + timedelta(microseconds=999))
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """What can be erased of an event is sealed in the log under a data key, and reads as ever for whoever has that."""
 
 from base64 import b64decode, b64encode
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from eventsourcing.persistence import Notification
+from eventsourcing.persistence import Notification, OperationalError
+from psycopg_pool import PoolTimeout
 
 from application.event_store import data_keys, sealing
 from application.event_store.codec import UnreadableEvent, all_from_stored, by_stream, encode, from_stored, key_of
@@ -169,7 +172,28 @@ def test_a_process_makes_one_key_for_each_company_and_forgets_them_all_soon_afte
     assert keys.load({company, other}) == {other: others.load({other})[other]}
     assert keys.erased_subjects() == {company}
     assert keys.to_seal(company) is None
+    assert keys.fetch({company, other}), "more than that there is not"
     assert forgotten == [now[0]]
+
+
+def test_a_process_keeps_the_newest_of_so_many_keys(monkeypatch):
+    monkeypatch.setattr(data_keys, "CACHED", 2)
+    monkeypatch.setattr(data_keys, "_fetch_erased", lambda _conn: frozenset())
+    monkeypatch.setattr(data_keys, "_read", lambda _conn, ids: dict.fromkeys(ids, b"key"))
+    keys, companies = DataKeys(SimpleNamespace(connection=nullcontext)), [uuid4() for _ in range(4)]
+
+    for company in companies:
+        assert {company: b"key"} == keys.load({company})
+
+    assert set(companies[2:]) == keys.at_hand(set(companies)).keys()
+
+
+def test_while_the_database_is_away_a_key_is_not_there_and_not_lost():
+    def connection():
+        raise PoolTimeout
+
+    with pytest.raises(OperationalError):
+        DataKeys(SimpleNamespace(connection=connection)).to_seal(uuid4())
 
 
 def test_no_other_key_takes_the_place_of_one_that_is_lost(system, admin_url):

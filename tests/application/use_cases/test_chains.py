@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
+from application.request_bodies.board import ProjectDraft
 from application.request_bodies.issues import IssuePatch
 from application.request_bodies.routines import RoutineDraft, RoutinePatch, VariableDraft
 from application.request_bodies.triggers import ChainDraft, TriggerPatch
 from application.use_cases import chains, revisions, routines, triggers
-from application.use_cases.board import agents, companies, issues
+from application.use_cases.board import agents, companies, issues, projects
 from domain.errors import InvalidField, RuleViolation
 from domain.events import CompanyNamed, RoutineCreated, RoutineTriggerAdded, RunFired
 from domain.identity import issue_of_run, revision_of, run_of_chain
@@ -130,6 +131,12 @@ def archive(app, write, _trigger):
     app.ask(routines.update, write, RoutinePatch(status="archived"))
 
 
+def pause_project(app, write, _trigger):
+    project = app.ask(projects.create, app.company, ProjectDraft(name="Move"))
+    app.ask(routines.update, write, RoutinePatch(project_id=project))
+    app.ask(projects.pause, project)
+
+
 def archive_company(app, _write, _trigger):
     app.ask(companies.archive, app.company)
 
@@ -147,6 +154,7 @@ def delete(app, _write, trigger):
     [
         (pause, "routine_paused"),
         (archive, "routine_archived"),
+        (pause_project, "paused"),
         (archive_company, "company_archived"),
         (disable, "trigger_disabled"),
         (delete, "trigger_deleted"),

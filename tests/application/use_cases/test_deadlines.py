@@ -19,7 +19,7 @@ from tests.application.use_cases.installation import DAY, HOUR, MINUTE
 
 
 def overdue(app, id_, kind="run"):
-    return app.carry_out(deadlines.settle, [Overdue(id=id_, kind=kind, ends_at=app.now)])
+    return app.carry_out(deadlines.settle, [Overdue(id=id_, company_id=app.company, kind=kind, ends_at=app.now)])
 
 
 def test_a_run_that_lasts_too_long_fails_its_issue_is_cancelled_and_the_slot_is_free(app):
@@ -56,7 +56,7 @@ def paused(app, routine):
     until = app.now + DAY
     app.ask(routines.update, routine, RoutinePatch(status="paused", resume_at=until))
     app.passes(DAY)
-    return Overdue(id=routine, kind="pause", ends_at=until)
+    return Overdue(id=routine, company_id=app.company, kind="pause", ends_at=until)
 
 
 def test_a_pause_that_is_over_ends_and_one_that_was_changed_does_not(app):
@@ -65,7 +65,9 @@ def test_a_pause_that_is_over_ends_and_one_that_was_changed_does_not(app):
     app.ask(routines.update, routine, RoutinePatch(resume_at=app.now + HOUR))
     assert 0 == app.carry_out(deadlines.settle, [row])
 
-    assert 1 == app.carry_out(deadlines.settle, [Overdue(id=routine, kind="pause", ends_at=app.now + HOUR)])
+    assert 1 == app.carry_out(
+        deadlines.settle, [Overdue(id=routine, company_id=app.company, kind="pause", ends_at=app.now + HOUR)]
+    )
     assert "active" == app.state(ROUTINE, routine).settings.status
 
 
@@ -109,7 +111,7 @@ def fail(app, run, agent, reason="exit status 3"):
 
 def begin_due_attempt(app, run):
     """The scheduler finds that the next attempt is due."""
-    row = Overdue(id=run, kind="attempt", ends_at=app.state(RUN, run).waiting.next_at)
+    row = Overdue(id=run, company_id=app.company, kind="attempt", ends_at=app.state(RUN, run).waiting.next_at)
     return app.carry_out(deadlines.settle, [row])
 
 
@@ -138,7 +140,7 @@ def test_after_a_failure_the_issue_waits_in_the_backlog_and_the_next_attempt_beg
 
 def test_an_attempt_that_was_begun_is_not_begun_again(app, agent):
     _, run = run_waiting_for_retry(app, agent)
-    row = Overdue(id=run, kind="attempt", ends_at=app.state(RUN, run).waiting.next_at)
+    row = Overdue(id=run, company_id=app.company, kind="attempt", ends_at=app.state(RUN, run).waiting.next_at)
     app.passes(MINUTE)
 
     assert [1, 0] == [app.carry_out(deadlines.settle, [row]) for _ in range(2)]
@@ -211,7 +213,7 @@ def test_an_agent_that_cancels_without_a_reason_gives_up(app, agent):
 
 def test_whoever_moves_the_issue_out_of_the_backlog_begins_the_attempt_early(app, agent):
     _, run = run_waiting_for_retry(app, agent, max_run_duration_sec=3_600)
-    row = Overdue(id=run, kind="attempt", ends_at=app.state(RUN, run).waiting.next_at)
+    row = Overdue(id=run, company_id=app.company, kind="attempt", ends_at=app.state(RUN, run).waiting.next_at)
 
     app.ask(issues.update, issue_of_run(run), IssuePatch(status="todo"), None)
     app.passes(MINUTE)
@@ -220,6 +222,17 @@ def test_whoever_moves_the_issue_out_of_the_backlog_begins_the_attempt_early(app
     assert app.events(RunAttemptBegun) == [
         RunAttemptBegun(attempt=2, issue_id=issue_of_run(run), agent_id=app.agent, deadline=app.now - MINUTE + HOUR)
     ]
+
+
+def test_the_pause_that_was_cut_short_does_not_end_the_next_one(app, agent):
+    _, run = run_waiting_for_retry(app, agent, THRICE)
+    row = Overdue(id=run, company_id=app.company, kind="attempt", ends_at=app.state(RUN, run).waiting.next_at)
+    app.ask(issues.update, issue_of_run(run), IssuePatch(status="todo"), None)
+    fail(app, run, agent)
+    app.passes(MINUTE)
+
+    assert 0 == app.carry_out(deadlines.settle, [row])
+    assert 2 == app.state(RUN, run).waiting.attempt
 
 
 def test_work_that_is_done_while_its_run_waits_completes_it(app, agent):
@@ -232,7 +245,7 @@ def test_work_that_is_done_while_its_run_waits_completes_it(app, agent):
 
 def test_an_attempt_that_lasts_too_long_is_followed_by_another_with_a_deadline_of_its_own(app):
     run = app.fire(app.routine(retry_policy=TWICE, max_run_duration_sec=3_600))
-    first = Overdue(id=run, kind="run", ends_at=app.state(RUN, run).deadline)
+    first = Overdue(id=run, company_id=app.company, kind="run", ends_at=app.state(RUN, run).deadline)
     app.passes(HOUR)
 
     assert 1 == app.carry_out(deadlines.settle, [first])
@@ -241,7 +254,7 @@ def test_an_attempt_that_lasts_too_long_is_followed_by_another_with_a_deadline_o
     begin_due_attempt(app, run)
     assert 0 == app.carry_out(deadlines.settle, [first]), "a row of the first attempt says nothing of the second"
     app.passes(HOUR)
-    last = Overdue(id=run, kind="run", ends_at=app.state(RUN, run).deadline)
+    last = Overdue(id=run, company_id=app.company, kind="run", ends_at=app.state(RUN, run).deadline)
 
     assert 1 == app.carry_out(deadlines.settle, [last])
     assert RunFailed(reason="timed_out") == app.state(RUN, run).ended
@@ -252,7 +265,7 @@ def test_a_timeout_is_final_where_the_policy_is_for_failures_only(app):
     run = app.fire(app.routine(retry_policy=policy, max_run_duration_sec=3_600))
     app.passes(HOUR)
 
-    app.carry_out(deadlines.settle, [Overdue(id=run, kind="run", ends_at=app.now)])
+    app.carry_out(deadlines.settle, [Overdue(id=run, company_id=app.company, kind="run", ends_at=app.now)])
 
     assert RunFailed(reason="timed_out") == app.state(RUN, run).ended
 
@@ -323,10 +336,11 @@ def test_a_run_shows_its_attempts_and_when_the_next_one_begins(app, agent):
     ]
 
 
-def test_a_comment_does_not_begin_an_attempt(app, agent):
+def test_a_comment_and_the_status_that_it_has_do_not_begin_an_attempt(app, agent):
     _, run = run_waiting_for_retry(app, agent)
 
     app.ask(issues.comment, issue_of_run(run), CommentDraft(body="later"), None)
+    app.ask(issues.update, issue_of_run(run), IssuePatch(status="backlog"), None)
 
     assert app.state(RUN, run).waiting is not None
     assert 1 == len(app.events(RunFired))

@@ -23,6 +23,7 @@ from domain.identity import FIRST_USER, issue_of_run, run_of_occurrence, traject
 from domain.routines.activity_gate import NO_ACTIVITY, Activity, Window
 from domain.routines.deadline import Overdue
 from domain.routines.firing import NOT_INVOKABLE
+from domain.routines.slot import COUNT_EVERY
 from domain.values import Coalesced, Failed, Opened, Skipped
 from projections.firing.run_documents import detail_of
 from tests.application.use_cases.installation import DAY, HOUR
@@ -83,6 +84,14 @@ def test_under_cancel_previous_the_next_run_cancels_the_live_one_in_its_own_comm
     assert [IssueMoved, RunFailed, CommentAdded, SlotFreed, RunFired, SlotTaken, IssueOpened] == names
 
 
+def test_under_cancel_previous_one_run_is_live_after_any_number_of_firings(app):
+    """Also after those with which the slot is counted."""
+    routine = app.routine(concurrency_policy="cancel_previous")
+
+    for _ in range(2 * COUNT_EVERY):
+        assert [app.fire(routine)] == live_runs(app, routine)
+
+
 def test_a_firing_that_opens_nothing_cancels_nothing(app):
     routine = app.routine(concurrency_policy="cancel_previous")
     first = app.fire(routine)
@@ -104,7 +113,8 @@ def test_under_cancel_previous_nothing_is_cancelled_that_has_ended(app):
     assert [] == app.events(CommentAdded)
 
 
-def test_a_change_to_cancel_previous_lets_the_next_run_cancel_all_that_is_live(app):
+def test_a_change_to_cancel_previous_lets_the_next_run_cancel_all_that_is_live(app, monkeypatch):
+    monkeypatch.setattr(slots, "MOST_CANCELLED", 3)
     routine = app.routine(concurrency_policy="always_enqueue")
     earlier = [app.fire(routine) for _ in range(3)]
     app.ask(routines.update, routine, RoutinePatch(concurrency_policy="cancel_previous"))
@@ -157,7 +167,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_cancelled_by_the_next_run_and_
 
     following = app.fire(routine)
     app.now = next_at
-    row = Overdue(id=waits, kind="attempt", ends_at=next_at)
+    row = Overdue(id=waits, company_id=app.company, kind="attempt", ends_at=next_at)
 
     assert 0 == app.carry_out(deadlines.settle, [row])
     assert following == app.state(RUN, waits).ended.successor_run_id

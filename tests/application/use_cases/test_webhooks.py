@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+from datetime import timedelta
 
 import pytest
 from standardwebhooks import Webhook
@@ -12,6 +13,8 @@ from domain.errors import Conflict, NotFound, Unauthenticated
 from domain.events import IssueOpened, RunFired
 from domain.webhooks.verification import WebhookRequest
 from tests.application.use_cases.installation import HOUR
+
+DIGEST = "0" * 64
 
 
 def bearer(mint_webhook):
@@ -31,9 +34,13 @@ def fire(app, mint_webhook, request, payload=None, key=None):
     def decide(work):
         webhook = webhooks.authenticate(work, mint_webhook.public_id, request)
         webhooks.must_be_active(work, webhook)
-        return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key))
+        return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key, digest=DIGEST))
 
     return app.carry_out(decide)[0].stream_id
+
+
+def check_headers(app, mint_webhook, request):
+    app.executor.query(lambda work: webhooks.check_headers(work, mint_webhook.public_id, request))
 
 
 @pytest.fixture
@@ -51,6 +58,7 @@ def test_whoever_knows_the_secret_fires_the_routine_in_the_webhooks_name(app, mi
 
     [fired] = app.events(RunFired)
     assert ("webhook", mint_webhook.trigger_id, {"a": 1}) == (fired.source, fired.trigger_id, fired.payload)
+    assert fired.request_digest is None, "nobody asks whether the body of a call without a key was the same"
     assert f"trigger:{mint_webhook.trigger_id}" == list(app.store.history())[-1].actor
 
 
@@ -86,7 +94,7 @@ def test_an_idempotency_key_gives_the_same_run_again(app, mint_webhook):
     first, again, other = (fire(app, mint_webhook, bearer(mint_webhook), key=key) for key in ("a", "a", "b"))
 
     assert first == again != other
-    assert ["a", "b"] == [fired.idempotency_key for fired in app.events(RunFired)]
+    assert [("a", DIGEST), ("b", DIGEST)] == [(one.idempotency_key, one.request_digest) for one in app.events(RunFired)]
 
 
 def test_the_id_of_a_signed_message_gives_the_same_run_again(app, routine):
@@ -100,30 +108,30 @@ def test_the_id_of_a_signed_message_gives_the_same_run_again(app, routine):
     first, again, other = call("msg_1"), call("msg_1"), call("msg_2")
 
     assert first == again != other
+    assert ["webhook-id:msg_1", "webhook-id:msg_2"] == [fired.idempotency_key for fired in app.events(RunFired)]
 
 
 def test_headers_that_cannot_be_genuine_are_refused_before_the_body_is_read(app, routine, mint_webhook):
     signed = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).new_secret
 
-    def check(webhook, request):
-        app.executor.query(lambda work: webhooks.check_headers(work, webhook.public_id, request))
-
-    check(mint_webhook, bearer(mint_webhook))
-    check(signed, sign_request(app, mint_webhook))  # only the body shows that the secret is another
+    check_headers(app, mint_webhook, bearer(mint_webhook))
+    check_headers(app, signed, sign_request(app, mint_webhook))  # only the body shows that the secret is another
     with pytest.raises(Unauthenticated):
-        check(mint_webhook, bearer(signed))
+        check_headers(app, mint_webhook, bearer(signed))
     with pytest.raises(Unauthenticated):
-        check(signed, bearer(signed))
+        check_headers(app, signed, bearer(signed))
 
 
 def test_a_rotated_secret_fires_as_long_as_it_overlaps(app, mint_webhook):
     new = app.ask(triggers.rotate_secret, mint_webhook.trigger_id, 60).new_secret
 
-    fire(app, mint_webhook, bearer(mint_webhook))
-    fire(app, mint_webhook, bearer(new))
-    app.passes(HOUR)
-    with pytest.raises(Unauthenticated):
-        fire(app, mint_webhook, bearer(mint_webhook))
+    for known in (mint_webhook, new):
+        check_headers(app, mint_webhook, bearer(known))
+        fire(app, mint_webhook, bearer(known))
+    app.passes(timedelta(seconds=60))
+    for use in (check_headers, fire):
+        with pytest.raises(Unauthenticated):
+            use(app, mint_webhook, bearer(mint_webhook))
 
 
 def test_a_webhook_that_is_disabled_or_whose_routine_is_paused_does_not_fire(app, routine, mint_webhook):

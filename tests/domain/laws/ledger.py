@@ -304,7 +304,7 @@ class Ledger:
 
     def due_attempts(self, now):
         return [
-            Overdue(id=id_, kind="attempt", ends_at=failed.next_at)
+            Overdue(id=id_, company_id=UUID(int=0), kind="attempt", ends_at=failed.next_at)
             for id_, failed in self.waiting.items()
             if failed.next_at <= now
         ]

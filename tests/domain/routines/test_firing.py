@@ -24,6 +24,7 @@ from domain.values import (
     IssueDetails,
     LiveWork,
     Opened,
+    RetryPolicy,
     RoutineSettings,
     Skipped,
     Variable,
@@ -138,9 +139,12 @@ def test_the_overrides_of_a_firing_win_over_the_routine():
     ],
 )
 def test_any_other_outcome_is_a_fact_about_the_run_only(outcome):
-    facts = firing.facts(ASKED, routine(), Slot(live=(LIVE,)), outcome)
+    facts = firing.facts(
+        ASKED, routine(retry_policy=RetryPolicy(max_attempts=2, backoff_seconds=60)), Slot(live=(LIVE,)), outcome
+    )
 
     assert (facts.run.outcome, facts.issue, facts.slot) == (outcome, None, ())
+    assert facts.run.retry is None, "there is nothing to try again"
 
 
 def test_a_scheduled_run_names_its_trigger_its_planned_moment_and_the_next():

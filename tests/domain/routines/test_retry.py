@@ -15,9 +15,10 @@ RUN = uuid4()
 POLICY = RetryPolicy(max_attempts=3, backoff_seconds=60)
 
 
-def state_after(*events, policy=POLICY):
+def state_after(*events, policy=POLICY, deadline=None):
     outcome = Opened(issue_id=issue_of_run(RUN))
-    state = run.evolve(None, RunFired(routine_id=uuid4(), revision=1, source="manual", outcome=outcome, retry=policy))
+    fired = RunFired(routine_id=uuid4(), revision=1, source="manual", outcome=outcome, retry=policy, deadline=deadline)
+    state = run.evolve(None, fired)
     for event in events:
         state = run.evolve(state, event)
     return state
@@ -81,6 +82,12 @@ def test_a_run_that_ended_while_it_waited_is_not_tried_again():
 
     assert ended.waiting is None
     assert [] == run.begin_attempt(ended, RUN, None, None)
+
+
+def test_a_run_that_waits_for_its_next_attempt_or_has_ended_has_no_deadline():
+    assert NOW == state_after(deadline=NOW).deadline
+    for event in (attempt_failed(1), RunCompleted(), RunFailed(reason="exit status 3")):
+        assert state_after(event, deadline=NOW).deadline is None
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,14 @@ def test_a_later_end_replaces_an_earlier_one():
     assert [CANCELLED] == run.end(given(run.evolve, OPENED, CANCELLED, RunCompleted()), "cancelled")
 
 
+def test_the_next_run_takes_the_place_of_one_that_has_not_failed_already():
+    """Its issue was reopened, and is cancelled; why the run failed at first stays the reason."""
+    (superseded,) = run.supersede(given(run.evolve, OPENED, RunCompleted()), ROUTINE)
+
+    assert ROUTINE == superseded.successor_run_id
+    assert [] == run.supersede(given(run.evolve, OPENED, CANCELLED), ROUTINE)
+
+
 def test_the_newest_end_is_the_one_that_counts():
     assert given(run.evolve, OPENED, CANCELLED, RunCompleted()).ended == RunCompleted()
 

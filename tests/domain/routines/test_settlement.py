@@ -161,6 +161,16 @@ def test_a_schedule_denser_than_hourly_is_made_up_for_too():
     assert due.fire == tuple(NOON + n * MINUTE for n in range(11))
 
 
+@pytest.mark.parametrize("away", [70 * MINUTE, 5 * HOUR])
+def test_with_jitter_no_more_run_late_than_without(away):
+    plan, now = replace(MINUTELY, jitter_s=3_600), NOON + away
+
+    due = settlement.due(plan, NOON, now, "enqueue_missed_with_cap")
+
+    late = [one for one in due.fire if plans.due_at(plan, one) < now - MINUTE]
+    assert late == [NOON + n * MINUTE for n in range(25)]
+
+
 def test_a_year_of_missed_minutes_is_counted_and_not_walked():
     due = settlement.due(MINUTELY, NOON, NOON + timedelta(days=365), "skip_missed")
 
@@ -256,6 +266,29 @@ def test_what_came_due_while_a_schedule_rested_is_missed_on_account_of_the_quota
     assert [("edited", NOON, now)] == missed(schedule(), NOON)
 
 
+def test_what_is_too_much_to_be_caught_up_with_is_missed_with_the_rest_when_nothing_may_run():
+    due = settlement.due(HOURLY, NOON, NOON + 39 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
+
+    missed = settlement.miss(HOURLY, NOON, due, "over_quota")
+
+    assert (NOON, NOON + 39 * HOUR, 40, NOON + 40 * HOUR) == (missed.first, missed.last, missed.count, missed.next_at)
+
+
+def test_a_schedule_rests_for_as_long_as_nothing_has_run_and_anew_once_something_has():
+    rested = TriggerMissed(
+        first=NOON - HOUR, last=NOON - HOUR, count=1, reason="over_quota", next_at=NOON, rests_until=NOON
+    )
+    current = schedule(rested)
+
+    def rest(since):
+        [event] = settlement.rest(current, HOURLY, since, settlement.due(HOURLY, since, since, "skip_missed"), since)
+        return event.rests_until - since
+
+    assert (HOUR, timedelta()) == (rest(NOON), rest(NOON + 2 * HOUR))
+    assert settlement.record_rest_as_missed(current, HOURLY, NOON, NOON + 2 * HOUR).reason == "over_quota"
+    assert settlement.record_rest_as_missed(current, HOURLY, NOON - HOUR, NOON + 2 * HOUR) is None
+
+
 # Other rules of the zone than when the schedule was planned
 
 DAILY = Plan(seed=ROUTINE, cron=Cron("0 9 * * *", "America/Vancouver"))  # 16:00 UTC by the rules of now
@@ -284,6 +317,8 @@ def test_by_other_rules_of_its_zone_a_schedule_goes_on_with_what_these_say(plan,
         (DAILY, FIRST, FIRST - HOUR),  # is planned as the rules of now say
         (DAILY, FIRST + HOUR, FIRST + HOUR),  # is due
         (DAILY, FIRST + HOUR, FIRST + 20 * MINUTE),  # is over by the rules of now: runs late, as it was planned
+        (DAILY, FIRST + HOUR, FIRST),  # is due by the rules of now
+        (DAILY, FIRST + 4 * HOUR, FIRST + 4 * HOUR),  # is due, and by the rules of now there is none near
         (replace(HOURLY, cron=Cron("*/30 * * * *", "America/Vancouver")), FIRST, FIRST - MINUTE),
         (Plan(seed=ROUTINE, once=FIRST), FIRST, FIRST - HOUR),  # a moment is the same by all rules
     ],

@@ -110,11 +110,42 @@ def test_jitter_spreads_the_routines_that_share_a_moment():
     assert late[-1] > 540
 
 
+def test_jitter_comes_up_to_the_second_before_the_next_occurrence_and_to_the_end():
+    minutely = replace(HOURLY, cron=Cron("* * * * *"), jitter_s=3_600)
+    ends = [replace(HOURLY, seed=UUID(int=n), jitter_s=600, ends_at=NOON + timedelta(seconds=5)) for n in range(200)]
+
+    late = [plans.due_at(minutely, NOON + n * MINUTE) - NOON - n * MINUTE for n in range(1_000)]
+
+    assert (timedelta(), timedelta(seconds=59)) == (min(late), max(late))
+    assert timedelta(seconds=5) == max(plans.due_at(plan, NOON) - NOON for plan in ends)
+    assert NOON == plans.due_at(replace(HOURLY, jitter_s=600, ends_at=NOON - HOUR), NOON), "the end was moved before it"
+
+
+def test_an_occurrence_comes_due_at_the_same_moment_in_every_version():
+    assert NOON + timedelta(seconds=395) == plans.due_at(replace(HOURLY, jitter_s=600), NOON)
+
+
+def test_what_comes_due_at_a_moment_has_come_due_by_then_and_does_not_come_due_afterwards():
+    plan = replace(HOURLY, jitter_s=600)
+    due_at = plans.due_at(plan, NOON)
+
+    assert due_at > NOON
+    assert (NOON, NOON + HOUR) == (plans.next_due_after(plan, due_at - INSTANT), plans.next_due_after(plan, due_at))
+    assert plans.comes_due_within(plan, due_at - INSTANT, due_at)
+    assert not plans.comes_due_within(plan, due_at, due_at + MINUTE)
+
+
+def test_the_part_before_a_moment_ends_where_the_plan_does():
+    assert NOON == plans.plan_before(replace(HOURLY, ends_at=NOON), NOON + DAY).ends_at
+    assert NOON - INSTANT == plans.plan_before(replace(HOURLY, ends_at=NOON), NOON).ends_at
+
+
 def test_a_limit_belongs_to_what_it_limits():
     limits = replace(HOURLY, starts_at=NOON, ends_at=NOON + 2 * HOUR)
 
     assert [NOON, NOON + HOUR, NOON + 2 * HOUR] == list(plans.occurrences(limits, NOON - DAY, NOON + DAY))
     assert plans.next_after(limits, NOON + 2 * HOUR) is None
+    assert ONCE.once == plans.next_after(replace(ONCE, starts_at=ONCE.once, ends_at=ONCE.once), NOON)
 
 
 def test_an_excluded_date_is_one_of_the_schedules_zone():

@@ -106,11 +106,18 @@ def test_an_empty_secret_is_known_to_nobody(mode, empty):
     assert is_refused(mode, attempts[mode], known_secrets=(empty,))
 
 
+def as_svix(headers):
+    return {name.replace("webhook-", "svix-"): value for name, value in headers.items()}
+
+
 def test_the_headers_of_svix_are_those_of_standard_webhooks_by_another_name():
-    svix = {name.replace("webhook-", "svix-"): value for name, value in standard_headers().items()}
+    svix = as_svix(standard_headers())
 
     assert proof("standard_webhooks", svix) == Proof(message_id="msg_1")
     assert proof("standard_webhooks", svix | standard_headers(message_id="msg_2")) == Proof(message_id="msg_2")
+    stray = webhook_request(svix | {"webhook-timestamp": "soon"})
+    assert verification.fault_of_headers("standard_webhooks", stray, WINDOW_S, NOON) is None
+    assert proof("standard_webhooks", dict(stray.headers)) == Proof(message_id="msg_1")
     for name in svix:
         assert is_refused("standard_webhooks", {other: value for other, value in svix.items() if other != name})
     assert is_refused("standard_webhooks", svix | {"webhook-id": "msg_1"})
@@ -515,6 +522,12 @@ def test_a_public_id_is_twenty_four_hex_characters():
             "standard_webhooks",
             standard_headers(sent_at=str(NOON_S + 301)),
             "webhook-timestamp differs from now by more than 300",
+        ),
+        ("standard_webhooks", standard_headers(sent_at=f"{SENT}000"), "webhook-timestamp is no time in seconds"),
+        (
+            "standard_webhooks",
+            as_svix(standard_headers(sent_at=str(NOON_S + 301))),
+            "svix-timestamp differs from now by more than 300",
         ),
         (
             "standard_webhooks",

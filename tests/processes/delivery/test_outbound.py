@@ -452,6 +452,8 @@ def test_nobody_there_is_a_failure():
         ("soon", None),
         ("-5", None),
         ("1e9", None),
+        ("Fri, 27 Nov 2026 12:05:00", None),
+        (f"Fri, 27 Nov {10**20} 12:05:00 GMT", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_and_as_a_date(text, wish):

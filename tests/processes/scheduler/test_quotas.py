@@ -20,14 +20,16 @@ from domain.events import (
     BackfillAdvanced,
     BackfillCompleted,
     IssueOpened,
+    RunAttemptBegun,
     RunCompleted,
+    RunFailed,
     RunFired,
     TriggerCreated,
     TriggerMissed,
 )
 from domain.identity import FIRST_USER, run_of_occurrence
-from domain.values import Failed, Opened, TriggerSettings
-from processes.scheduler import quarantine
+from domain.values import Failed, Opened, RetryPolicy, TriggerSettings
+from processes.scheduler import batches, quarantine
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
 from projections.firing import backfills as read_model
@@ -86,6 +88,31 @@ def test_a_chain_of_a_company_over_its_quota_waits_and_goes_on_when_it_is_within
 
     assert [run] == [one.event.cause_run_id for one in place.happened(RunFired) if one.event.source == "chain"]
     assert 0 == place.tick()
+
+
+def test_attempts_of_a_company_over_its_quota_wait_and_take_no_time_in_which_the_runs_of_others_end(
+    make_bounded_scheduler, monkeypatch
+):
+    monkeypatch.setattr(
+        batches, "SLICE", timedelta(seconds=-1)
+    )  # a tick has time for a batch in each thread, and no more
+    place = make_bounded_scheduler(max_company_events_per_minute=10)
+    place.scheduler = Scheduler(place.executor, place.system.store.after, batch=1)
+    noisy, quiet = place.company_fixture(), place.company_fixture()
+    policy = RetryPolicy(max_attempts=2, backoff_seconds=15)
+    noisy.routines(2, next_at=NOON, cron="0 12 1 1 *", max_run_duration_sec=15, retry_policy=policy)
+    quiet.routines(1, next_at=NOON, cron="0 12 1 1 *", max_run_duration_sec=60)
+    ticks = lambda: [place.tick() for _ in range(3)]  # noqa: E731
+    ticks()
+    for second in (15, 60):
+        place.clock.now = NOON + timedelta(seconds=second)  # and the quota's clock stands still
+        ticks()
+
+    assert [quiet.company_id] == [one.company_id for one in place.happened(RunFailed)]
+    assert [] == place.happened(RunAttemptBegun)
+    place.pass_time(2 * MINUTE)
+    ticks()
+    assert [noisy.company_id] * 2 == [one.company_id for one in place.happened(RunAttemptBegun)]
 
 
 @pytest.fixture

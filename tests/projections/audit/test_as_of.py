@@ -4,6 +4,7 @@ import random
 from datetime import UTC, datetime
 from functools import partial
 from itertools import cycle
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,8 +13,14 @@ from eventsourcing.persistence import Notification
 
 from application.event_store.codec import all_from_stored
 from application.event_store.data_keys import ReadKeys
+from application.request_bodies.routines import BackfillDraft
+from application.use_cases import backfills
+from application.use_cases.board import agents
 from domain.errors import Oversized
 from domain.events import AgentCreated, CompanyCreated, IssueOpened, RoutineCreated
+from domain.identity import issue_of_run
+from domain.recorded import Recorded
+from domain.values import IssueDetails
 from projections.audit import as_of
 from projections.audit.as_of import Past
 from projections.board import issues
@@ -23,7 +30,7 @@ from projections.firing import run_history
 from projections.routines import routine_list, routines
 from routines import bootstrap
 from tests.projections.sharing import SHARED
-from tests.projections.story import HOUR, START
+from tests.projections.story import HOUR, MINUTE, START
 
 PAGE = 4 * 1024**2
 ALWAYS = EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
@@ -249,6 +256,48 @@ def test_lists_are_as_they_were_also_after_the_clock_was_set_back(story, conn):
         assert answer == answer_as_of(conn, position, question), (position, question)
 
 
+def test_a_routine_has_the_schedule_and_the_issue_of_then_whatever_else_fires_it(story, conn):
+    """
+    Its newest run is none of its schedule, and has no issue, so it is its routine's agent's; the issue that had changed
+    last is not the newest.
+    """
+    company = story.company()
+    agent = story.agent(company)
+    routine = story.routine(company, agent, concurrency_policy="always_enqueue")
+    story.routine(company, agent, "Next to it in the list")
+    schedule, answers_by_position = story.schedule(routine), []
+    fixed = dict.fromkeys(Asked._fields) | {"company": company, "routine": routine, "agent": agent, "limit": 1}
+    fixed |= {"routine_filters": routine_list.ALL, "company_run_filters": ({"assignee_agent_id": "agent"}, ALWAYS)}
+    questions = [Asked(**fixed | {"kind": kind}) for kind in ("routine", "routines", "company runs")]
+
+    def note():
+        story.project_all()
+        answers_by_position.extend((story.store.head(), one, answer_of_today(conn, one)) for one in questions)
+
+    story.passes(HOUR)
+    story.tick()
+    note()
+    first, _, third = (issue_of_run(story.fire(routine, trigger_id=schedule)) for _ in range(3))
+    note()
+    story.patch(first, status="in_progress")
+    note()
+    story.ask(backfills.create, schedule, BackfillDraft(from_=story.now - 30 * HOUR, overlap="policy"))
+    story.make_up()
+    note()
+    for _ in range(2):
+        story.passes(MINUTE)
+        story.fire(routine)
+        story.ask(agents.pause, agent, "holiday")
+    note()
+    for issue in (first, third):
+        story.patch(issue, status="done")
+    story.change(routine, assignee_agent_id=story.agent(company, "Other"))
+    note()
+
+    for position, question, answer in answers_by_position:
+        assert answer == answer_as_of(conn, position, question), (position, question)
+
+
 @SHARED
 def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_databases, questions):
     head = story_databases.log[-1].position
@@ -279,3 +328,77 @@ def test_a_filter_that_few_rows_met_then_is_looked_for_in_few_steps():
     assert [] == as_of._load_until_full(candidates, page, beyond=3_001, limit=1)
 
     assert len(steps) < 20
+
+
+def test_a_page_that_is_full_rests_on_no_more_candidates():
+    steps = []
+
+    def candidates(beyond, many):
+        steps.append(many)
+        return range(beyond - 1, beyond - 1 - many, -1)
+
+    as_of._load_until_full(candidates, lambda: Part([1, 2], more=True), beyond=3_001, limit=2)
+
+    assert [3] == steps
+
+
+def test_issues_that_are_above_each_other_end(monkeypatch):
+    one, other = UUID(int=1), UUID(int=2)
+    above = {one: other, other: one}
+    past = SimpleNamespace(one=lambda _table, id_: SimpleNamespace(doc=id_, parent_id=above[id_]), connection=None)
+    monkeypatch.setattr(issues, "ancestors", lambda _conn, id_, _max_bytes: [above[id_]])
+
+    assert (one, [other]) == as_of.issue_with_ancestors(past, one, PAGE)
+
+
+class Log:
+    """A connection to a log whose events have so many bytes, and in which no issue has a number; it notes who is asked for."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes, self.asked = sizes, []
+
+    def execute(self, _query, values):
+        if not isinstance(values, dict):
+            return []
+        self.asked += values["ids"]
+        return self
+
+    def fetchall(self):
+        return [
+            (STREAM, version, "run.fired", bytes(size), version) for version, size in enumerate(self.sizes, start=1)
+        ]
+
+
+STREAM = UUID(int=1)
+
+
+def past_over(log, *events):
+    return Past(log, 10, lambda _rows: events, most_events=3, most_bytes=100)
+
+
+@pytest.mark.parametrize(("sizes", "is_refused"), [((33, 33, 33), False), ((1, 1, 1, 1), True), ((50, 50), True)])
+def test_as_many_events_are_loaded_as_the_bounds_say_and_what_may_have_been_cut_off_is_refused(sizes, is_refused):
+    """Of 100 bytes the log may have had more: it is read up to there."""
+    if is_refused:
+        with pytest.raises(Oversized):
+            past_over(Log(*sizes)).load([STREAM])
+    else:
+        past_over(Log(*sizes)).load([STREAM])
+
+
+def test_a_stream_that_is_loaded_is_not_loaded_again():
+    log = Log(1)
+    past = past_over(log)
+
+    past.load([STREAM, None])
+    past.load([STREAM])
+    past.load([STREAM, UUID(int=2)])
+
+    assert [STREAM, UUID(int=2)] == log.asked
+
+
+def test_an_event_that_a_read_model_could_not_take_is_passed_over_as_it_was_then():
+    opened = IssueOpened(details=IssueDetails(title="Look"), status="todo")
+    recorded = Recorded(stream_id=STREAM, version=1, at=EARLIEST, actor="system", company_id=STREAM, event=opened)
+
+    assert past_over(Log(1), recorded).one(issues.ISSUE, STREAM) is None

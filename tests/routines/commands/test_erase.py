@@ -4,6 +4,7 @@ import json
 import subprocess
 from datetime import UTC, datetime
 from functools import partial
+from types import SimpleNamespace
 from uuid import uuid4
 
 import psycopg
@@ -28,9 +29,11 @@ from domain.recorded import Recorded
 from domain.values import CompanyDetails
 from processes.follower import Follower
 from projections import catalogue, erasure
-from projections.engine import positions
+from projections.board.directory import directory
+from projections.engine import positions, rebuilds
 from routines import bootstrap
 from routines.cli import main
+from routines.commands import erase
 from routines.postgres.binaries import find_binaries
 from tests.api import Api
 from tests.canaries import CANARY, canaries
@@ -135,12 +138,51 @@ def left_over(owner, tmp_path):
     return places
 
 
+def secrets_of(owner, company):
+    """How many secrets of a company are in the vault."""
+    with psycopg.connect(owner.settings.database_url) as conn:
+        (many,) = conn.execute("SELECT count(*) FROM vault.secrets WHERE company_id = %s", (company,)).fetchone() or ()
+    return many
+
+
 def in_file_of(owner, table):
     """Whether a canary is in the file of a table."""
     with psycopg.connect(owner.settings.database_url, autocommit=True) as conn:
         conn.execute("CHECKPOINT")
         row = conn.execute("SELECT pg_read_binary_file(pg_relation_filepath(%s))", (table,)).fetchone()
     return CANARY.encode() in row[0]
+
+
+def break_off_a_rebuild_and_a_verification(owner):
+    """Leave the tables of both as they are left by commands that are killed."""
+
+    def stop(_position):
+        raise KeyboardInterrupt
+
+    with bootstrap.connect(owner.settings) as conn:
+        conn.execute("SET ROLE routines_service")
+        with pytest.raises(KeyboardInterrupt):
+            rebuilds.rebuild(conn, directory, owner.store.after, stop)
+        conn.execute("CREATE SCHEMA verifying_directory")
+        conn.execute("CREATE TABLE verifying_directory.company AS SELECT * FROM read_models.company")
+
+
+def test_no_row_is_made_anew_before_no_process_has_the_key(monkeypatch):
+    steps = []
+    monkeypatch.setattr(erase.time, "sleep", steps.append)
+    monkeypatch.setattr(erasure, "write_anew", lambda _conn, tables: steps.append(tables))
+    monkeypatch.setattr(erasure, "delete_beside", lambda _conn, id_: steps.append(id_))
+    monkeypatch.setattr(erasure, "models", lambda **_: [])
+    company, system = uuid4(), SimpleNamespace(store=SimpleNamespace(head=lambda: 7))
+
+    erase._Eraser(system, None, company, None)._clear_rows(None, quiet=True)
+
+    assert [data_keys.TABLES, data_keys.LOOK_S, company, erasure.tables_beside(of_user=False)] == steps
+
+
+def test_an_event_that_cannot_be_read_may_have_a_text():
+    assert erasure._has_text(b'{"event":{"type":"of.another.version","text":"a"}}')
+    assert not erasure._has_text(b'{"event":{"type":"company.archived"}}')
 
 
 def test_rows_that_somebody_may_still_see_keep_an_erasure_from_ending(installation, owner, monkeypatch):
@@ -182,6 +224,7 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
         for row, values in beside.items():
             conn.execute(f"INSERT INTO read_models.{row}", values)
     settle(api)
+    break_off_a_rebuild_and_a_verification(owner)
     assert left_over(owner, tmp_path)
     old_head = api.system.store.head()
     created = min(one["position"] for one in api.get(f"/routines/{ids['routine']}/changes"))
@@ -204,10 +247,13 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
     assert {"run.fired", "issue.opened", "comment.added"} <= {one["name"] for one in preview["concerned"]["events"]}
     assert not any(one["remaining"] for one in preview["concerned"]["events"]), "events without a text are not counted"
     assert all(in_file_of(owner, table) for table in tables)
+    assert secrets_of(owner, company) == 1
     result = report(owner, "--company", company, "--yes", "--reason", "The contract has ended")
 
     assert not any(in_file_of(owner, table) for table in tables), "not even as a deleted row"
     assert result["clearedAt"] >= result["erasedAt"]
+    assert not result["wasDone"]
+    assert secrets_of(owner, company) == 0
     assert [] == left_over(owner, tmp_path)
     assert run_command(owner, "audit", "verify", "--database", owner.settings.database_url)[0] == 0
     assert run_command(owner, "audit", "chain")[0] == 0
@@ -304,11 +350,16 @@ def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_ar
     assert api.request("POST", f"/companies/{company}/members", {"userId": user}).status_code == 409
 
 
-def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has(always_looking, owner, tmp_path):
+def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has(
+    always_looking, owner, tmp_path, monkeypatch
+):
     company_id = uuid4()
     plain = EventStore(owner.store.recorder)
     event = CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN")
     record(plain, company_id, company_id, event, CompanyArchived())
+    with monkeypatch.context() as patience:
+        patience.setattr("routines.commands.erase.PATIENCE_S", 0.0)
+        assert "does a projector run?" in run_command(owner, "erase", "--company", company_id)[1]
     fold(owner)
 
     result = report(owner, "--company", company_id, "--yes", "--reason", "a test")
@@ -337,7 +388,9 @@ def test_an_erasure_that_a_backup_is_in_the_way_of_says_so_and_goes_on_when_it_i
 
     assert (code, "The key is destroyed, but tables are in use" in output) == (1, True)
     assert "run it with --yes to go on" in run_command(owner, "erase", "--company", company)[1]
-    assert report(owner, "--company", company, "--yes", "--reason", "a test")["clearedAt"]
+    erased_at = report(owner, "--company", company)["erasedAt"]
+    result = report(owner, "--company", company, "--yes", "--reason", "a test")
+    assert (erased_at, True) == (result["erasedAt"], bool(result["clearedAt"]))
 
 
 def test_a_company_at_work_is_not_erased_and_what_is_there_is_said(installation, owner):
@@ -350,8 +403,10 @@ def test_a_company_at_work_is_not_erased_and_what_is_there_is_said(installation,
     assert "archive it first" in output
     assert "There is no such company" in run_command(owner, "erase", "--company", uuid4())[1]
     assert "There is no such user" in run_command(owner, "erase", "--user", uuid4())[1]
-    assert "needs a --reason" in run_command(owner, "erase", "--company", company, "--yes")[1]
-    assert "Name one" in run_command(owner, "erase")[1]
+    for blank in ((), ("--reason", " ")):
+        assert "needs a --reason" in run_command(owner, "erase", "--company", company, "--yes", *blank)[1]
+    for both_or_none in ((), ("--company", company, "--user", uuid4())):
+        assert "Name one" in run_command(owner, "erase", *both_or_none)[1]
 
 
 def test_only_the_owner_of_the_database_erases(installation, owner, system):

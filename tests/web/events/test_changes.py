@@ -2,13 +2,22 @@
 
 import csv
 import io
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from domain.audit.changes import Change
+from domain.events import RoutineCreated
+from domain.recorded import Recorded
+from domain.values import RoutineSettings
 from tests.api import Api
 from tests.web import people
+from web.events.changes import _csv_cell, _page_of_changes
+
+OF, THEN = UUID(int=1), datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class Past:
@@ -88,6 +97,27 @@ def test_the_history_comes_in_pages_of_events(past_api: Past):
         "X-Next-Cursor"
     ]
     assert 400 == past_api.api.request("GET", f"/routines/{past_api.routine}/changes?cursor={foreign}").status_code
+
+
+def test_a_page_has_the_changes_of_so_many_events_or_of_as_many_as_fit_but_of_one_at_least():
+    title = RoutineCreated(settings=RoutineSettings(title="Check"))
+    events = [
+        Recorded(stream_id=OF, version=n, at=THEN, actor="system", company_id=OF, event=title) for n in range(1, 4)
+    ]
+    changes = [Change(recorded=one, field=field, after="x" * 100) for one in events for field in ("priority", "title")]
+
+    def versions(limit, max_bytes):
+        page = _page_of_changes(changes, limit, max_bytes)
+        return [change.recorded.version for change in page], page.more, page.last
+
+    assert ([3, 3], True, 3) == versions(50, 10) == versions(1, 10_000)
+    assert ([3, 3, 2, 2], True, 2) == versions(50, 500) == versions(2, 10_000)
+    assert ([3, 3, 2, 2, 1, 1], False) == versions(3, 10_000)[:2]
+
+
+@pytest.mark.parametrize("begin", "=+-@\t\r")
+def test_a_text_of_a_table_is_no_formula(begin: str):
+    assert (f"'{begin}1", "1-1") == (_csv_cell(f"{begin}1"), _csv_cell("1-1"))
 
 
 def test_the_history_is_a_table_for_those_who_ask_for_one(past_api: Past):
@@ -188,6 +218,19 @@ def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past_
     assert [(one["id"], one["change"]) for one in there["triggers"]] == [(hook, "added")]
     assert "excludedDates" not in {one["field"] for one in there["triggers"][0]["fields"]}, "it is empty as before"
     assert (gone["triggers"], gone["events"]) == ([], [])
+
+
+def test_the_events_stand_in_the_order_in_which_they_happened_whatever_their_fields_are_called(past_api: Past):
+    api = past_api.api
+    routine = api.routine(past_api.company, api.agent(past_api.company)[0])
+    begin = api.system.store.head()
+    for change in ({"title": "First"}, {"priority": "high"}):
+        api.patch(f"/routines/{routine}", change)
+
+    found = changes_between(past_api, begin, api.system.store.head(), routine)
+
+    assert ["priority", "title"] == [one["field"] for one in found["routine"]]
+    assert [one["events"][0] for one in reversed(found["routine"])] == [one["position"] for one in found["events"]]
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_a_lease_that_runs_out_is_on_the_record_and_the_next_worker_makes_anothe
 
     def settle() -> int:
         moment = api.system.executor.query(lambda work: work.get(ISSUE, UUID(run["linkedIssueId"]))).lease_until
-        row = Overdue(id=UUID(run["linkedIssueId"]), kind="lease", ends_at=moment)
+        row = Overdue(id=UUID(run["linkedIssueId"]), company_id=UUID(run["companyId"]), kind="lease", ends_at=moment)
         return api.system.executor.attempt(lambda work: deadlines.settle(work, [row]), actor="scheduler").result
 
     wait_for(lambda: settle() == 1)

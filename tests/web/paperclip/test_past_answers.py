@@ -77,6 +77,16 @@ def test_a_time_means_the_last_event_that_was_recorded_by_then(past_api: Past):
         assert position > moments.position_at(conn, at - moments.MICROSECOND)
 
 
+def test_a_run_has_ended_as_of_the_event_that_says_so_and_not_before(past_api: Past):
+    with past_api.api.system.pool.connection() as conn:
+        query = "SELECT position FROM log.events WHERE stream_id = %s AND name = 'run.completed'"
+        (position,) = conn.execute(query, (past_api.run["id"],)).fetchone() or ()
+    path = f"/routine-runs/{past_api.run['id']}"
+
+    assert "issue_created" == past_api.api.get(as_of(path, position - 1))["status"]
+    assert "completed" == past_api.api.get(as_of(path, position))["status"]
+
+
 def test_what_did_not_exist_yet_is_not_found(past_api: Past):
     before = past_api.noted[0][0]
 
@@ -117,6 +127,7 @@ def test_what_cannot_be_answered_as_of_then_is_refused_and_not_ignored(past_api:
 
     for path in (f"/companies/{past_api.company}/routines?q=x", f"/companies/{past_api.company}/issues?limit=101"):
         assert api.request("GET", as_of(path, position)).status_code == 422
+    assert api.request("GET", as_of(f"/companies/{past_api.company}/issues?limit=100", position)).status_code == 200
     for path in past_api.paths:
         twice = api.request("GET", f"{as_of(path, position)}&asOf={position - 1}")
         assert (twice.status_code, twice.json()["error"]) == (400, "asOf must be given once")
@@ -146,8 +157,9 @@ def test_pages_as_of_a_moment_lead_to_the_next_as_they_did(past_api: Past):
         assert then.json() == first[path]
         assert f"asOf={position}" in then.headers["Link"]
         assert api.get(as_of(f"{path}?limit=2&cursor={cursor}", position)) == second[path]
-    of_later = cursor_of(f"all runs of {past_api.company}", later)
-    assert api.request("GET", as_of(f"{paths[1]}?cursor={of_later}", position)).status_code == 400
+    for path, name in zip(paths, (f"runs of {other}", f"all runs of {past_api.company}"), strict=True):
+        of_later = cursor_of(name, later)
+        assert api.request("GET", as_of(f"{path}?cursor={of_later}", position)).status_code == 400
 
 
 def test_an_answer_as_of_a_moment_that_is_known_is_not_sent_again(past_api: Past):
@@ -175,11 +187,14 @@ def test_addresses_of_then_are_shown_to_whoever_may_change_them_now(past_api: Pa
     hook = api.post(f"/routines/{other}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"]
     position = api.system.store.head()
     viewer = people.member(api, past_api.company, "viewer")
+    api.request("POST", f"/routine-triggers/public/{hook['publicId']}/fire", token=None)
 
     (shown,) = api.get(as_of(f"/routines/{other}", position))["triggers"]
     (masked,) = api.get(as_of(f"/routines/{other}", position), token=viewer)["triggers"]
 
     assert (shown["publicId"], masked["publicId"]) == (hook["publicId"], "***")
+    assert "lastRefusal" not in shown, "a call was refused since"
+    assert "lastRefusal" in api.get(f"/routines/{other}")["triggers"][0]
     for token, url in ((api.token, probe["url"]), (viewer, "***")):
         listed = api.get(as_of(f"/companies/{past_api.company}/routines", position), token=token)
         assert [url] == [routine["probe"]["url"] for routine in listed if routine["id"] == other]
@@ -199,6 +214,9 @@ def test_as_of_now_is_what_is_answered_now(past_api: Past):
         (now,) = conn.execute("SELECT clock_timestamp()").fetchone() or (None,)
     text = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
-    assert past_api.api.get(as_of(f"/routines/{past_api.routine}", text)) == past_api.api.get(
-        f"/routines/{past_api.routine}"
-    )
+    head = past_api.api.system.store.head()
+
+    answer = past_api.api.request("GET", as_of(f"/routines/{past_api.routine}", text))
+
+    assert past_api.api.get(f"/routines/{past_api.routine}") == answer.json()
+    assert str(head) == answer.headers["X-Routines-Position"]
