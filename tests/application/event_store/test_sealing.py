@@ -4,6 +4,7 @@ from base64 import b64decode, b64encode
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -180,7 +181,8 @@ def test_a_process_keeps_the_newest_of_so_many_keys(monkeypatch):
     monkeypatch.setattr(data_keys, "CACHED", 2)
     monkeypatch.setattr(data_keys, "_fetch_erased", lambda _conn: frozenset())
     monkeypatch.setattr(data_keys, "_read", lambda _conn, ids: dict.fromkeys(ids, b"key"))
-    keys, companies = DataKeys(SimpleNamespace(connection=nullcontext)), [uuid4() for _ in range(4)]
+    pool: Any = SimpleNamespace(connection=nullcontext)
+    keys, companies = DataKeys(pool), [uuid4() for _ in range(4)]
 
     for company in companies:
         assert {company: b"key"} == keys.load({company})
@@ -192,8 +194,9 @@ def test_while_the_database_is_away_a_key_is_not_there_and_not_lost():
     def connection():
         raise PoolTimeout
 
+    pool: Any = SimpleNamespace(connection=connection)
     with pytest.raises(OperationalError):
-        DataKeys(SimpleNamespace(connection=connection)).to_seal(uuid4())
+        DataKeys(pool).to_seal(uuid4())
 
 
 def test_no_other_key_takes_the_place_of_one_that_is_lost(system, admin_url):

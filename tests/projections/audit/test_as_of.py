@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import cycle
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import pytest
@@ -343,9 +343,9 @@ def test_a_page_that_is_full_rests_on_no_more_candidates():
 
 
 def test_issues_that_are_above_each_other_end(monkeypatch):
-    one, other = UUID(int=1), UUID(int=2)
+    one, other = (cast("Any", UUID(int=number)) for number in (1, 2))
     above = {one: other, other: one}
-    past = SimpleNamespace(one=lambda _table, id_: SimpleNamespace(doc=id_, parent_id=above[id_]), connection=None)
+    past: Any = SimpleNamespace(one=lambda _table, id_: SimpleNamespace(doc=id_, parent_id=above[id_]), connection=None)
     monkeypatch.setattr(issues, "ancestors", lambda _conn, id_, _max_bytes: [above[id_]])
 
     assert (one, [other]) == as_of.issue_with_ancestors(past, one, PAGE)

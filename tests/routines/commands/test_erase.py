@@ -5,6 +5,7 @@ import subprocess
 from datetime import UTC, datetime
 from functools import partial
 from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
@@ -169,13 +170,14 @@ def break_off_a_rebuild_and_a_verification(owner):
 
 def test_no_row_is_made_anew_before_no_process_has_the_key(monkeypatch):
     steps = []
-    monkeypatch.setattr(erase.time, "sleep", steps.append)
+    monkeypatch.setattr("routines.commands.erase.time.sleep", steps.append)
     monkeypatch.setattr(erasure, "write_anew", lambda _conn, tables: steps.append(tables))
     monkeypatch.setattr(erasure, "delete_beside", lambda _conn, id_: steps.append(id_))
     monkeypatch.setattr(erasure, "models", lambda **_: [])
-    company, system = uuid4(), SimpleNamespace(store=SimpleNamespace(head=lambda: 7))
+    company, nobody = uuid4(), cast("Any", None)
+    system = cast("Any", SimpleNamespace(store=SimpleNamespace(head=lambda: 7)))
 
-    erase._Eraser(system, None, company, None)._clear_rows(None, quiet=True)
+    erase._Eraser(system, nobody, company, None)._clear_rows(nobody, quiet=True)
 
     assert [data_keys.TABLES, data_keys.LOOK_S, company, erasure.tables_beside(of_user=False)] == steps
 

@@ -2,11 +2,11 @@
 
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from web.http import webhook_refusals
 from web.http.webhook_refusals import LONGEST_REASON, QUIET_S, WebhookRefusals
 
 TRIGGER = UUID(int=1)
@@ -17,14 +17,15 @@ class Desk:
 
     def __init__(self, monkeypatch):
         self.now_s, self.kept = 0.0, []
-        monkeypatch.setattr(webhook_refusals.time, "monotonic", lambda: self.now_s)
-        monkeypatch.setattr(webhook_refusals.webhook_refusals, "put", self._put)
-        backend = SimpleNamespace(
+        monkeypatch.setattr("web.http.webhook_refusals.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("web.http.webhook_refusals.webhook_refusals.put", self._put)
+        backend: Any = SimpleNamespace(
             executor=SimpleNamespace(query=lambda _read: (TRIGGER, "r" * 2 * LONGEST_REASON)),
             pool=SimpleNamespace(connection=nullcontext),
             limits=SimpleNamespace(max_webhook_counters=2),
         )
-        self.refusals = WebhookRefusals(backend, rate_limiter=None)
+        limiter: Any = None
+        self.refusals = WebhookRefusals(backend, limiter)
 
     def _put(self, _conn, _trigger_id, status, reason, _sender):
         self.kept.append((status, reason))
