@@ -31,6 +31,7 @@ POLL_S = 0.5  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REMINDER_S = 60.0  # between two log lines that say why nothing is signed
 SIGNED_AT_ONCE = 500  # trees in one transaction
+NO_KEY = "ROUTINES_CHECKPOINT_DIR has no effect without ROUTINES_LOG_KEY_FILE, the key that signs checkpoints"
 
 log = structlog.get_logger(process="projector")
 
@@ -45,6 +46,8 @@ class Notary:
         self._due_at = 0.0
         self._remind_at = 0.0
         self._refusal: str | None = None
+        if directory is not None and key_file is None:
+            log.warning("setting_ignored", why=NO_KEY)
 
     def step(self, conn: Connection) -> bool:
         """Grow the trees by a batch and sign what is due; return whether there may be more to do at once."""

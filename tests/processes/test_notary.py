@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import metamorphic_log as foreign
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from application.proof import log_key, signed_heads
 from application.proof.log_key import CannotSign
@@ -108,6 +109,16 @@ def test_without_a_key_the_trees_grow_and_nothing_is_signed(conn, append):
 
     state = log_tree.state_of(conn, WHOLE_LOG)
     assert (state.size, state.checkpoint) == (2, None)
+
+
+def test_a_directory_for_checkpoints_that_no_key_signs_is_named_in_the_log(tmp_path):
+    with capture_logs() as lines:
+        Notary(None, 0, tmp_path)
+        Notary(tmp_path / "log.key", 0, tmp_path)
+        Notary(None, 0)
+
+    (line,) = lines
+    assert ("setting_ignored", True) == (line["event"], line["why"].startswith("ROUTINES_CHECKPOINT_DIR has no effect"))
 
 
 def test_a_checkpoint_is_a_file_of_its_own_as_well(conn, key_file, append, tmp_path):
