@@ -100,7 +100,7 @@ class Explanation(Value, frozen=True):
             "ended": self.ended,
         }
         present = [(role, recorded) for role, recorded in roles.items() if recorded is not None]
-        return dict(sorted(present, key=lambda item: (item[1].at, item[1].position)))
+        return dict(sorted(present, key=lambda item: item[1].at))
 
 
 def sentence(explanation: Explanation, name: Name) -> str:

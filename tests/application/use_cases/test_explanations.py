@@ -60,15 +60,6 @@ def test_who_paused_the_agent_is_named_where_it_will_be_in_the_way(app, routine,
     assert "Board" in text
 
 
-def test_facts_of_the_same_time_are_in_the_order_of_the_log(app, routine):
-    app.ask(agents.pause, app.agent, "holiday")
-    app.schedule(routine)
-
-    [(account, _)] = app.ask(explanations.explain, routine, next_hour(app))
-
-    assert ["status", "obstacle", "schedule"] == [*account.facts]
-
-
 def test_a_moment_that_was_planned_by_other_rules_of_the_zone_is_explained_by_these(app, routine):
     trigger = app.schedule(routine, "0 9 * * *", timezone="America/Vancouver")
     nine = next_hour(app).replace(hour=17)
