@@ -40,7 +40,8 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. Raises CommandError, which click prints, in place of an error that has a sentence."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # what fails here is told as well, and not at the end by Python
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except Exception as error:
@@ -51,6 +52,7 @@ class Group(click.Group):
             if isinstance(error, OSError):
                 _drop_output()
             raise CommandError(text) from error
+        return result
 
 
 def _drop_output() -> None:

@@ -218,7 +218,8 @@ def test_a_server_without_room_is_waited_for_by_processes():
 @pytest.mark.skipif(not FULL.exists(), reason="the system has no disk that is always full")
 @pytest.mark.parametrize("command", ["log", "audit export", f"audit export --output {FULL}", "projections status"])
 def test_a_command_whose_output_finds_no_room_says_so_and_nothing_else(command, system):
-    env = {**os.environ, "ROUTINES_DATABASE_URL": system.settings.database_url}
+    """Neither of what does not fit into memory, nor of what stays there until the end."""
+    env = {**os.environ, "ROUTINES_DATABASE_URL": system.settings.database_url, "PYTHONUNBUFFERED": ""}
     bootstrap.first_board_token(system.settings)
     with FULL.open("wb") as full:
         argv = [sys.executable, "-m", "routines", *command.split()]
