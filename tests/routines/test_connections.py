@@ -3,9 +3,8 @@
 import asyncio
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from routines.connections import PINNED, Profile, Session
 from routines.settings import Settings
 from tests.waiting import wait_for
 from verification.faults import postgres_proxy
+from verification.faults.forked import Forked
 from verification.faults.postgres_proxy import Action
 
 CHANGED = {
@@ -220,10 +220,9 @@ def started_processes(settings, tmp_path):
     env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url, "ROUTINES_LOG_LEVEL": "warning"}
     with ExitStack() as stack:
         for name, arguments in commands.items():
-            log = stack.enter_context((tmp_path / name).open("wb"))
-            process = subprocess.Popen([sys.executable, "-m", "routines", *arguments], env=env, stderr=log)
+            process = Forked(arguments, env, tmp_path / name)
             stack.callback(process.wait)
-            stack.callback(process.terminate)
+            stack.callback(process.send_signal, signal.SIGTERM)
         with psycopg.connect(settings.database_url, autocommit=True) as conn:
             wait_for(lambda: LISTENING == conn.execute(LISTENERS).fetchone(), 60)
         wait_for(lambda: is_healthy(url), 60)
