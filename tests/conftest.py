@@ -1,5 +1,6 @@
 """A real Postgres for the whole run, a database of its own for each test that asks, one running API; all files in memory."""
 
+import atexit
 import gc
 import logging
 import os
@@ -98,6 +99,10 @@ def _make_signature_model_once(*, parsed_signature: ParsedSignature, **of: Any) 
 
 ParsedSignature.from_fn = _read_signature_once  # type: ignore[assignment,method-assign]
 SignatureModel.create = _make_signature_model_once  # type: ignore[assignment,method-assign]
+
+# To give back all memory, object by object, takes a process of the tests seconds at its end.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    atexit.register(os._exit, 0)
 
 # Every loop that a test starts is stopped at its end.
 wakeup.LOOK_S = 0.05
