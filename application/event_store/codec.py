@@ -155,8 +155,8 @@ def _recorded_or_unreadable(
         if isinstance(body, Body):
             return _decode_recorded(stored, body, known_keys)
         error = body
-    except UnreadableEvent as found:
-        error = found
+    except UnreadableEvent as unreadable:
+        error = unreadable
     return Recorded(
         stream_id=UUID(str(stored.originator_id)),
         version=stored.originator_version,

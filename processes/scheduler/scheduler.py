@@ -154,11 +154,10 @@ class Scheduler:
 
         These rest, and are looked at again: so they take no time in which others could be settled.
         """
-        quotas = self._executor.quotas
-        beginning = (
-            [] if quotas is None else [row for row in rows if isinstance(row, DueChain) or row.kind == "attempt"]
-        )
-        over_quota_ids = {id_ for id_ in {row.company_id for row in beginning} if quotas and quotas.is_over(id_)}
+        if (quotas := self._executor.quotas) is None:
+            return list(rows)
+        beginning = [row for row in rows if isinstance(row, DueChain) or row.kind == "attempt"]
+        over_quota_ids = {id_ for id_ in {row.company_id for row in beginning} if quotas.is_over(id_)}
         resting_ids = {row.id for row in beginning if row.company_id in over_quota_ids}
         self._quarantine.rest(resting_ids)
         return [row for row in rows if row.id not in resting_ids]

@@ -122,7 +122,7 @@ def test_nobody_overtakes_who_has_lost_a_race(executor):
 
 
 def test_a_race_that_is_lost_on_what_a_decision_only_rests_on_has_its_turn_there_too(executor):
-    rests_on, own, turns = uuid4(), uuid4(), []
+    rests_on, own, turns = UUID(int=1), UUID(int=2), []  # streams that share no lock
 
     def decide(work):
         work.version_of(rests_on)

@@ -79,14 +79,14 @@ def test_a_moment_stays_the_same_position_while_the_log_grows_where_the_clock_wa
             (start,),
         )
         recorded = dict(admin.execute("SELECT position, recorded_at FROM log.events ORDER BY position").fetchall())
-        found = [(moment, moments.position_at(admin, moment)) for moment in [*recorded.values()][:100]]
-        for moment, position in found:
+        positions = [(moment, moments.position_at(admin, moment)) for moment in [*recorded.values()][:100]]
+        for moment, position in positions:
             assert recorded[position] <= moment < recorded[position + 1]
         for end in range(150, 200, 7):
             with admin.transaction(force_rollback=True):
                 admin.execute("DELETE FROM log.events WHERE position > %s", (end,))
                 admin.execute("UPDATE log.head SET position = %s", (end,))
-                assert found == [(moment, moments.position_at(admin, moment)) for moment, _ in found]
+                assert positions == [(moment, moments.position_at(admin, moment)) for moment, _ in positions]
 
 
 @SHARED

@@ -227,10 +227,10 @@ def test_the_events_stand_in_the_order_in_which_they_happened_whatever_their_fie
     for change in ({"title": "First"}, {"priority": "high"}):
         api.patch(f"/routines/{routine}", change)
 
-    found = changes_between(past_api, begin, api.system.store.head(), routine)
+    changes = changes_between(past_api, begin, api.system.store.head(), routine)
 
-    assert ["priority", "title"] == [one["field"] for one in found["routine"]]
-    assert [one["events"][0] for one in reversed(found["routine"])] == [one["position"] for one in found["events"]]
+    assert ["priority", "title"] == [one["field"] for one in changes["routine"]]
+    assert [one["events"][0] for one in reversed(changes["routine"])] == [one["position"] for one in changes["events"]]
 
 
 @pytest.mark.parametrize(
