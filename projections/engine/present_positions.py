@@ -1,4 +1,4 @@
-"""One query for where the log and read models are now, which streams have moved, and documents beside: all of one moment."""
+"""Queries for where the log and read models are now, or whether they are where they were, and for documents: all of one moment."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -53,13 +53,32 @@ def positions_query(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any
                     SELECT DISTINCT stream_id AS id FROM log.events WHERE position > k.place AND position <= r.place) s
                 CROSS JOIN LATERAL (SELECT s.id {owners}) o) END
         FROM (SELECT %s::bigint AS place OFFSET 0) k CROSS JOIN log.head h CROSS JOIN (
-            SELECT array_agg(p.position ORDER BY m.n) AS reached, string_agg(p.made::text, ' ' ORDER BY m.n) AS made,
+            SELECT array_agg(p.position ORDER BY m.n) AS reached, array_agg(p.made ORDER BY m.n)::text AS made,
                 CASE WHEN min(p.position) = max(p.position) AND count(p.position) = count(*) THEN min(p.position) END AS place
             FROM (VALUES {model_rows}) m(name, shape, n) LEFT JOIN positions p USING (name, shape)) r"""
-    finds = [
-        f"SELECT {place}, q.*, {', '.join(['NULL'] * len(PresentPositions._fields))} FROM ({kind.query}) q"
-        for place, kind in enumerate(kinds, 1)
-    ]
+    return _with_documents(look, len(PresentPositions._fields), kinds)
+
+
+def same_place_query(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]] = ()) -> str:
+    """
+    Return a query for whether the log and all these models are at one place, and for documents of some kinds beside.
+
+    It takes Postgres a third of what `positions_query` takes. The rows are as there, but the look has a boolean in place of all
+    that. The first values are the place: its position, the hash of its event, and `made` as found for the same models.
+    """
+    shapes = ", ".join(f"'{model.schema_hash}'" for model in models)
+    look = f"""
+        SELECT 0, 0, NULL::bytea[], {len(models)} = (
+            SELECT count(*) FROM log.head h, positions p
+            WHERE h.position = %s AND h.hash = %s AND p.position = h.position
+                AND p.made = ANY(%s::uuid[]) AND p.shape IN ({shapes}))"""
+    return _with_documents(look, 1, kinds)
+
+
+def _with_documents(look: str, columns: int, kinds: Sequence[BatchedDocs[Any]]) -> str:
+    """Return the query of a look, which has so many columns of its own, together with those of documents."""
+    nothing = ", ".join(["NULL"] * columns)
+    finds = [f"SELECT {place}, q.*, {nothing} FROM ({kind.query}) q" for place, kind in enumerate(kinds, 1)]
     return " UNION ALL ".join([look, *finds])
 
 

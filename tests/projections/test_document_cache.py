@@ -51,6 +51,7 @@ class Readers:
     async def _compare(self):
         self.plain.forget()
         shown, asked = [await self._find(reader) for reader in (self.caching, self.plain)]
+        await self.caching.find(Read({}, CACHED_MODELS, None))  # so it knows that the log has not moved
         return [one for one, a, b in zip(self.queries, shown, asked, strict=True) if a != b]
 
     async def _find(self, reader):
@@ -140,9 +141,23 @@ def test_rows_that_were_made_anew_are_read_though_no_event_says_so(projected_sto
 
     conn.execute("UPDATE routine SET doc = replace(doc::text, 'Joins', 'Other')::json WHERE id = %s", (joins,))
     assert queries_of(joins)[:1] == readers.differing()  # it was indeed from memory
+    assert 2 == readers.from_memory
     rebuilds.rebuild(conn, MODELS["routines"], projected_story.store.after)
 
     assert [] == readers.differing()
+    assert 0 == readers.from_memory
+
+
+def test_a_read_hears_that_rows_belong_to_another_version_since_though_no_event_says_so(
+    projected_story, system, conn, runner
+):
+    reader = Reader(system.pool)
+    head = projected_story.store.head()
+    assert [head] * 3 == [runner.run(reader.find(Read({}, CACHED_MODELS, None))).reached for _ in range(3)]
+
+    conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
+
+    assert runner.run(reader.find(Read({}, CACHED_MODELS, None))).reached is None
 
 
 def test_rows_that_become_cold_are_the_same_and_stay_cached(projected_story, system, conn, runner):
@@ -260,6 +275,39 @@ def test_what_is_forgotten_is_read(projected_story, system, runner):
     assert 0 == readers.from_memory
 
 
+def test_who_may_read_is_decided_anew_when_a_stream_had_moved_before_nothing_was_recorded(
+    projected_story, system, runner
+):
+    """As of a key that another process has revoked: what was looked at before does not say that its version is the newest."""
+    joins, other = projected_story.ids["joins"], projected_story.ids["skips"]
+    newest = projected_story.store.versions([joins, other])
+    detail = Read({joins: newest[joins]}, CACHED_MODELS, queries_of(joins)[0])
+    reader = Reader(system.pool)
+    for _ in range(3):
+        assert runner.run(reader.find(detail)).is_unchanged
+
+    outdated = [{joins: newest[joins] - 1}, {other: newest[other] - 1}, {**newest, other: newest[other] - 1}]
+
+    assert [False] * 3 == [runner.run(reader.find(detail._replace(versions=one))).is_unchanged for one in outdated]
+    assert runner.run(reader.find(detail._replace(versions=newest))).is_unchanged
+
+
+def test_a_version_that_was_the_newest_is_so_no_more_once_its_stream_has_moved(projected_story, system, runner):
+    joins = projected_story.ids["joins"]
+    old = projected_story.store.versions([joins])
+    detail = Read(old, CACHED_MODELS, queries_of(joins)[0])
+    reader = Reader(system.pool)
+    for _ in range(3):
+        assert runner.run(reader.find(detail)).is_unchanged
+
+    projected_story.change(joins, title="Joined")
+    projected_story.project_all()
+
+    assert [False] * 4 == [runner.run(reader.find(detail)).is_unchanged for _ in range(4)]
+    new = detail._replace(versions=projected_story.store.versions([joins]))
+    assert [True] * 3 == [runner.run(reader.find(new)).is_unchanged for _ in range(3)]
+
+
 PLACE, LATER = Place(1, b"1", "made"), Place(2, b"2", "made")
 
 
@@ -293,3 +341,14 @@ def test_what_shows_a_stream_that_has_changed_is_dropped_and_all_else_stays():
     assert (LATER, [False, True, True]) == (documents.place, [name in documents for name in "abc"])
     documents.advance_to(LATER, streams[:1])
     assert [True, False] == [name in documents for name in "bc"]
+
+
+def test_versions_are_known_of_the_streams_that_have_not_changed_since_somebody_asked():
+    routine, agent = uuid4(), uuid4()
+    documents = DocumentCache(PLACE)
+    documents.put_versions({routine: 2, agent: 3})
+
+    assert documents.has_versions({routine: 2, agent: 3})
+    assert not any(map(documents.has_versions, ({routine: 1}, {uuid4(): 0})))
+    documents.advance_to(LATER, [agent])
+    assert [True, False] == [documents.has_versions(one) for one in ({routine: 2}, {agent: 3})]

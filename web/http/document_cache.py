@@ -7,7 +7,7 @@ well. What follows from no event is compared each time.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from projections.engine.present_positions import PresentPositions
 
 MOST_BYTES = 32 * 1024 * 1024
 OVERHEAD = 2_048  # bytes of memory that each takes beside its documents
+MOST_VERSIONS = 10_000
 T = TypeVar("T")  # the documents
 Q = TypeVar("Q")  # the queries for them
 
@@ -37,7 +38,11 @@ class CachedDocuments(NamedTuple, Generic[T]):
 
 
 class DocumentCache(Generic[Q, T]):
-    """What was read last at a place, up to `most_bytes`: then what was used longest ago is dropped."""
+    """
+    What was read last at a place, up to `most_bytes`: then what was used longest ago is dropped.
+
+    Beside the documents are the versions that streams have there, as far as somebody has asked.
+    """
 
     def __init__(self, place: Place | None = None, *, most_bytes: int = MOST_BYTES) -> None:
         self.place = place
@@ -45,6 +50,7 @@ class DocumentCache(Generic[Q, T]):
         self._entries: OrderedDict[Q, CachedDocuments[T]] = OrderedDict()
         self._queries_by_stream: defaultdict[UUID, set[Q]] = defaultdict(set)
         self._size = 0
+        self._versions: dict[UUID, int] = {}
 
     def __contains__(self, query: object) -> bool:
         """Return whether the documents of a query are cached."""
@@ -66,9 +72,20 @@ class DocumentCache(Generic[Q, T]):
         while self._size > self._most_bytes:
             self._drop(next(iter(self._entries)))
 
+    def has_versions(self, versions: Mapping[UUID, int]) -> bool:
+        """Return whether it is known that these are the versions of the streams at the place."""
+        return versions.items() <= self._versions.items()
+
+    def put_versions(self, versions: Mapping[UUID, int]) -> None:
+        """Cache the versions that streams have at the place."""
+        if len(self._versions) > MOST_VERSIONS:
+            self._versions.clear()
+        self._versions |= versions
+
     def advance_to(self, place: Place, changed: Collection[UUID]) -> None:
-        """Drop what shows something of the streams that have changed up to a place; the rest is of that as well."""
+        """Drop what shows something of the streams that have changed up to a place, and their versions; the rest is of that as well."""
         for id_ in changed:
+            self._versions.pop(id_, None)
             for query in tuple(self._queries_by_stream.get(id_, ())):
                 self._drop(query)
         self.place = place

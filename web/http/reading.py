@@ -20,7 +20,8 @@ from application.event_store.at_hand import NeedsThread
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
 from projections import catalogue
 from projections.engine.documents import BatchedDocs, Part, array, first_documents
-from projections.engine.present_positions import PresentPositions, positions_query, versions_value
+from projections.engine.present_positions import PresentPositions, positions_query, same_place_query, versions_value
+from projections.engine.read_model import ReadModel
 from projections.firing.routine_streams import OWNERS
 from web.http.document_cache import CachedDocuments, DocumentCache, Place, changed_since, place_of
 from web.http.etag import tag_of
@@ -35,6 +36,7 @@ CACHED_MODELS = ("directory", "issues", "routines", "run_history")  # of which d
 Versions = Mapping[UUID, int]
 Source = Literal["memory", "database"]
 Lookup = tuple[BatchedDocs[Any], tuple[Any, ...]]  # a query and its values
+MakeQuery = Callable[[Sequence[ReadModel], Sequence[BatchedDocs[Any]]], str]
 DocsByLookup = dict[Lookup | None, list[bytes | None]]
 _decode_streams = msgspec.json.Decoder(list[UUID | None]).decode
 
@@ -141,6 +143,7 @@ class Reader:
         )
         self._cache = DocumentCache[DocumentQuery, Documents]()
         self._are_apart = False  # whether the models stood at different places when last seen: then nobody can tell
+        self._is_still = False  # whether the log was where it had been when last seen: then it mostly is so again
         self.counts = Counter[Source]()  # answers, by where their documents came from
 
     async def find(self, read: Read) -> Answer:
@@ -171,7 +174,10 @@ class Reader:
         )
         versions, are_one = _newest_versions(reads)
         names = tuple(sorted({*CACHED_MODELS, *(name for read in reads for name in read.models)}))
-        present, docs = await _look_up(connection, names, since, versions, lookups)
+        found = None
+        if self._is_still and not new_queries and since is not None and cache.has_versions(versions):
+            found = await _look_whether_same(connection, names, since, lookups)
+        present, docs = found or await _look(connection, names, since, versions, lookups)
         changed = None if since is None else changed_since(since, present)
         documents: dict[DocumentQuery | None, Documents | None] = {None: None}
         for query, entry in entries.items():
@@ -180,14 +186,17 @@ class Reader:
             self.counts["memory"] += is_same
         self.counts["database"] += len(new_queries)
         documents |= {query: Documents(docs[query.documents], query) for query in new_queries}
+        moved, reached = frozenset(present.moved_streams), dict(zip(names, present.reached, strict=True))
         place = place_of(present)
         self._are_apart = place is None
+        self._is_still = place is not None and place == since and place.position == present.head
         if cache is self._cache and place is not None:
             cache = self._advance_cache(cache, place, changed)
-            for query in new_queries if cache.place == place else ():
-                if entry := _entry_of(documents[query], docs[query.streams], docs[query.beside]):
-                    cache.put(query, entry)
-        moved, reached = frozenset(present.moved_streams), dict(zip(names, present.reached, strict=True))
+            if cache.place == place:
+                cache.put_versions({id_: version for id_, version in versions.items() if id_ not in moved})
+                for query in new_queries:
+                    if entry := _entry_of(documents[query], docs[query.streams], docs[query.beside]):
+                        cache.put(query, entry)
         return [
             Answer(
                 present.head,
@@ -220,26 +229,47 @@ def _entry_of(
     return CachedDocuments(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
 
 
-async def _look_up(
+async def _look_whether_same(
+    connection: Connection, names: tuple[str, ...], since: Place, lookups: Iterable[Lookup | None]
+) -> tuple[PresentPositions, DocsByLookup] | None:
+    """Return what `_look` finds where the log and the models are still at a place, and no stream has moved; else None."""
+    values = [str(since.position), since.hash, since.made]
+    (is_same,), docs = await _look_up(connection, same_place_query, names, values, lookups)
+    if not is_same:
+        return None
+    reached: list[int | None] = [since.position] * len(names)
+    return PresentPositions(since.position, [], reached, since.made, since.hash, since.hash, []), docs
+
+
+async def _look(
     connection: Connection,
     names: tuple[str, ...],
     since: Place | None,
     versions: Versions,
     lookups: Iterable[Lookup | None],
 ) -> tuple[PresentPositions, DocsByLookup]:
-    """Look these up, and look at streams and models, at one moment."""
+    """Look at streams and models, and look these up, at one moment."""
+    values = [versions_value(versions), None if since is None else str(since.position)]
+    row, docs = await _look_up(connection, _positions_query, names, values, lookups)
+    return PresentPositions(*row), docs
+
+
+async def _look_up(
+    connection: Connection,
+    query: MakeQuery,
+    names: tuple[str, ...],
+    values: Sequence[object],
+    lookups: Iterable[Lookup | None],
+) -> tuple[Sequence[Any], DocsByLookup]:
+    """Return what the look of a query finds, and look these up, at one moment."""
     by_kind: dict[BatchedDocs[Any], dict[tuple[Any, ...], None]] = {}  # each lookup once
     for lookup in lookups:
         if lookup is not None:
             by_kind.setdefault(lookup[0], {})[lookup[1]] = None
     kinds = tuple(sorted(by_kind, key=lambda kind: kind.query))
-    values = [
-        versions_value(versions),
-        None if since is None else str(since.position),
-        *(kind.values(by_kind[kind]) for kind in kinds),
-    ]
+    all_values = [*values, *(kind.values(by_kind[kind]) for kind in kinds)]
     try:
-        cursor = await connection.execute(_statement(names, kinds), values, prepare=True, binary=True)
+        cursor = await connection.execute(_statement(query, names, kinds), all_values, prepare=True, binary=True)
         rows = await cursor.fetchall()
     except psycopg.Error:
         await connection.close()
@@ -249,12 +279,16 @@ async def _look_up(
     for place, kind in enumerate(kinds, 1):
         for number, values_of_one in enumerate(by_kind[kind], 1):
             docs_by_lookup[kind, values_of_one] = docs_by_place[place, number]
-    return PresentPositions(*next(look for kind, _, _, *look in rows if not kind)), docs_by_lookup
+    return next(look for kind, _, _, *look in rows if not kind), docs_by_lookup
+
+
+def _positions_query(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]]) -> str:
+    return positions_query(models, kinds, owners=OWNERS)
 
 
 @cache
-def _statement(names: tuple[str, ...], kinds: tuple[BatchedDocs[Any], ...]) -> str:
-    return positions_query([MODELS[name] for name in names], kinds, owners=OWNERS)
+def _statement(query: MakeQuery, names: tuple[str, ...], kinds: tuple[BatchedDocs[Any], ...]) -> str:
+    return query([MODELS[name] for name in names], kinds)
 
 
 def _newest_versions(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:

@@ -163,6 +163,24 @@ def test_a_read_hears_how_far_its_own_models_have_come(system):
     assert [head, head - 1, None] == [one.reached for one in answers]
 
 
+def test_while_nothing_is_recorded_a_read_asks_only_whether_that_is_so(system, sent_statements):
+    stream_id = uuid4()
+    note(system, stream_id)
+    project(system)
+    reads = [read(versions={stream_id: 1}, models=("routines",))] * 3
+
+    async def story():
+        reader = Reader(system.pool)
+        return [await reader.find(one) for one in reads]
+
+    answers = asyncio.run(story())
+
+    looks = [statement for statement in sent_statements if "log.head" in statement]
+    assert [True, True, False] == ["log.events" in statement for statement in looks]
+    head = system.store.head()
+    assert [(head, True, head, None)] * 3 == answers
+
+
 def test_what_cannot_be_asked_is_left_to_threads(system):
     broken = DocumentQuery(
         BatchedDocs(Docs("SELECT doc FROM nowhere WHERE id = %(id)s", object), id="uuid"), (uuid4(),), None, 9
