@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -68,17 +68,19 @@ class System(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def system(settings: Settings, *, tells_outages: bool = False) -> Iterator[System]:
+def system(settings: Settings, *, tells_outages: bool = False, opens: bool = True) -> Iterator[System]:
     """
     Yield a system over the database of the settings, and close its connections at the end.
 
-    What works on through outages of the database tells them in its log.
+    What works on through outages of the database tells them in its log. Unless the system `opens`, it takes the database
+    for one that is away until its pool is opened.
     """
     outage = Outage(is_told=tells_outages)
     answer_s = max(ANSWER_S, settings.limits.export_limit_s + SPARE_S)
-    with Pool(
-        settings.database_url, msgspec.structs.replace(DECIDING, answer_s=answer_s), settings.connections, outage
-    ) as pool:
+    deciding = msgspec.structs.replace(DECIDING, answer_s=answer_s)
+    with closing(Pool(settings.database_url, deciding, settings.connections, outage)) as pool:
+        if opens:
+            pool.open()
         keys, cache = DataKeys(pool), StreamCache(settings.limits)
         keys.on_erasure(cache.clear)
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits, keys)

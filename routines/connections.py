@@ -74,6 +74,7 @@ INTERRUPTIBLE_S = 0.1  # after so long Ctrl-C is noticed while a thread waits fo
 POOL_TIMEOUT_S = 5.0
 RECONNECT_TIMEOUT_S = 0.5  # the pool doubles the pauses between its tries; after so many seconds it starts over
 AWAY_AFTER_S = 2.0  # when no connection can be had for so long the database is away; a restart mostly takes less
+AWAY = "the database is away"
 AWAY_TIMEOUT_S = 0.1  # the longest wait for a connection then: time to make one, for the database may be back
 ARRIVED = f"SELECT current_setting('{MARK}', true), current_setting('synchronous_commit')"
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
@@ -358,7 +359,7 @@ class Pool(ConnectionPool[Connection]):
 
     Once one does not, the server has mostly ended or lost the others as well: those that lie idle are replaced at once,
     instead of one by one by the requests that come upon them. Once the database is away, nobody waits for it: each
-    request makes the pool try, and raises PoolTimeout unless that succeeds at once.
+    request makes the pool try, and raises PoolTimeout unless that succeeds at once. So does each before the pool is opened.
     """
 
     def __init__(self, url: str, profile: Profile, size: int, outage: Outage) -> None:
@@ -381,6 +382,8 @@ class Pool(ConnectionPool[Connection]):
 
     def getconn(self, timeout: float | None = None) -> Connection:
         """Return a connection. Raises PoolTimeout if there is none in time, or the database is away."""
+        if self._awaits_opening:
+            raise PoolTimeout(AWAY)
         end = time.monotonic() + (self.timeout if timeout is None else timeout)
         while (since := self._failing_since) is not None:
             until_away = since + AWAY_AFTER_S - time.monotonic()
@@ -397,8 +400,9 @@ class Pool(ConnectionPool[Connection]):
 
         Raises psycopg.OperationalError at once while the database is away: whether it is back is found out by threads.
         """
-        if (since := self._failing_since) is not None and time.monotonic() - since >= AWAY_AFTER_S:
-            raise psycopg.OperationalError("the database is away")
+        since = self._failing_since
+        if self._awaits_opening or (since is not None and time.monotonic() - since >= AWAY_AFTER_S):
+            raise psycopg.OperationalError(AWAY)
         session = await self._profile.connect_on_loop(self._url)
         self._on_loop = {one for one in self._on_loop if not one.closed} | {session}
         return session
@@ -420,6 +424,10 @@ class Pool(ConnectionPool[Connection]):
         else:
             self._note_success()  # the server may refuse further connections, but it is there
         super().putconn(conn)
+
+    @property
+    def _awaits_opening(self) -> bool:
+        return self.closed and not self._opened
 
     def _connect(self, timeout: float | None = None) -> Connection:
         try:

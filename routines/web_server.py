@@ -4,13 +4,18 @@ import os
 import resource
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from threading import Event as Stop
 
 import uvicorn
 from litestar.concurrency import set_asyncio_executor
 from litestar.types import ASGIApp
 
-from routines import allocator, bootstrap
+from processes.threads import run_beside
+from routines import allocator, bootstrap, database_check
+from routines.bootstrap import System
 from routines.local.listening import url_of
 from routines.logs import log
 from routines.settings import Settings, has_jetty_routines
@@ -29,21 +34,43 @@ SWITCH_S = 0.001
 KEEP_ALIVE_S = 65  # longer than clients and proxies wait: else one sends a request just as we close
 
 
-def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> None:
+def serve(settings: Settings, host: str, port: int, fd: int | None = None, *, is_checked: bool) -> None:
     """
     Serve the API until SIGTERM or Ctrl-C, and finish the requests that are under way then.
 
-    Listens on the inherited socket `fd` if it is given, else on the host and port.
+    Listens on the inherited socket `fd` if it is given, else on the host and port. Unless the database has been checked, it
+    is taken for one that is away until it has been; if it is not ready then, the server ends and what the check says is raised.
     """
     sys.setswitchinterval(SWITCH_S)
     allocator.keep_few_arenas()
-    with bootstrap.system(settings, tells_outages=True) as system:
+    with bootstrap.system(settings, tells_outages=True, opens=is_checked) as system:
         set_asyncio_executor(request_threads(settings))  # type: ignore[arg-type]  # Litestar accepts any executor
         backend = Backend(system.executor, system.pool, settings.patience_s, system.outage)
         public_url = settings.public_url or url_of(host, port)
         with_routines = has_jetty_routines(os.environ)
         app = create_app(backend, public_url, settings.webhook_rate, jetty_routines=with_routines)
-        server(app, settings, host, port).run(None if fd is None else [socket.socket(fileno=fd)])
+        running = server(app, settings, host, port)
+        with nullcontext() if is_checked else _database_awaited(system, running):
+            running.run(None if fd is None else [socket.socket(fileno=fd)])
+
+
+@contextmanager
+def _database_awaited(system: System, running: uvicorn.Server) -> Iterator[None]:
+    """Wait for the database beside the server, which ends if the database is not ready: then the reason is raised."""
+    refusals: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            database_check.wait(system, stop)
+        except Exception as error:  # noqa: BLE001 it is raised when the server has ended
+            refusals.append(error)
+            running.should_exit = True
+
+    stop = Stop()
+    with run_beside("database", wait, stop):
+        yield
+    if refusals:
+        raise refusals[0]
 
 
 def request_threads(settings: Settings) -> FairThreads:

@@ -46,7 +46,7 @@ def web(host: str, port: int, fd: int | None, workers: int) -> None:
     """
     if fd is not None and workers > 1:
         raise click.UsageError("--workers needs a host and port of its own: leave out --fd, or --workers")
-    settings = entry.begin("web")
+    start = entry.begin("web")
     try:
         port = free_port(host, port) if fd is None else port
         if workers > 1:
@@ -56,6 +56,8 @@ def web(host: str, port: int, fd: int | None, workers: int) -> None:
             return
         from routines.web_server import serve  # noqa: PLC0415 whoever only watches over the workers needs no framework
 
-        serve(settings, host, port, fd)
+        serve(start.settings, host, port, fd, is_checked=start.is_checked)
     except CannotStart as error:
         raise terminal.CommandError(str(error)) from error
+    except Exception as error:  # noqa: BLE001 it is raised unless there is a sentence about it
+        entry.end(error)
