@@ -1,6 +1,5 @@
 """The slot of a routine: its live work, which a firing meets, and which the end of the work takes out of it."""
 
-from datetime import datetime
 from uuid import UUID
 
 from application.event_store.stream_kinds import AGENT, ISSUE, SLOT
@@ -53,19 +52,18 @@ def newest_live_work(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWor
     """
     Return the live work that changed last (contract 5.2); None when there is none, or where the policy opens anyway.
 
-    What is not attended does not count. Of what changed at the same time, as what the scheduler takes from its workers at once,
-    it is the last in the log, which clients see as the `activeIssue`.
+    What is not attended does not count. The last is the last in the log, which clients see as the `activeIssue`, whatever the
+    clock said.
     """
     if routine.settings.concurrency_policy in ("always_enqueue", "cancel_previous"):
         return None
     return max(reversed(attended_work(work, guard)), key=lambda live: _find_last_change(work, live), default=None)
 
 
-def _find_last_change(work: UnitOfWork, live: LiveWork) -> tuple[datetime, int]:
-    """Return when the work changed last, and where in the log. A lease that goes on is no change of it."""
+def _find_last_change(work: UnitOfWork, live: LiveWork) -> int:
+    """Return where in the log the work changed last. A lease that goes on is no change of it."""
     changes = (one for one in reversed(work.history(live.issue_id)) if not isinstance(one.event, LEASES))
-    newest = next(changes)
-    return newest.at, newest.position or HEAD
+    return next(changes).position or HEAD
 
 
 def attended_work(work: UnitOfWork, guard: Slot) -> list[LiveWork]:

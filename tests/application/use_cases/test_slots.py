@@ -43,9 +43,9 @@ def newest_run(app, routine, policy="coalesce_if_active"):
     return None if live is None else live.run_id
 
 
-@pytest.mark.parametrize("passed", [timedelta(seconds=1), timedelta()])
+@pytest.mark.parametrize("passed", [HOUR, timedelta(), -HOUR])
 def test_of_several_live_issues_the_one_that_changed_last_counts(app, passed):
-    """Of those that changed at the same time it is the last in the log."""
+    """It is the last in the log, also of those that changed at the same time, and where the clock went back."""
     routine = app.routine(concurrency_policy="always_enqueue")
     first, second = app.fire(routine), app.fire(routine)
     app.passes(passed)
