@@ -4,6 +4,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from routines.commands.init import tell_missing_keys, tell_outdated
 from routines.errors import CannotStart
 from routines.local.data_directory import DATA_DIR, DataDirectory
 from routines.local.log_rotation import LogBounds
+from routines.local.up import Options
 from routines.local.up import up as supervise
 from routines.settings import CHECKPOINT_VARIABLES, KEY_VARIABLE, URL_VARIABLE, BadSetting, from_env, optional_from_env
 
@@ -49,9 +51,7 @@ from routines.settings import CHECKPOINT_VARIABLES, KEY_VARIABLE, URL_VARIABLE, 
     type=click.IntRange(1, 16),
     help="How many projectors share the read models; one uses about one core when much is recorded.",
 )
-def up(  # noqa: PLR0913 the options of the command
-    data_dir: Path, host: str, port: int, *, allow_private_targets: bool, web_processes: int, projectors: int
-) -> None:
+def up(data_dir: Path, **chosen: Any) -> None:
     """
     Run the whole system until Ctrl-C.
 
@@ -68,32 +68,24 @@ def up(  # noqa: PLR0913 the options of the command
     DATA_DIR, as below /root, the database is made in /var/lib/routines-XXXXXXXX and DATA_DIR/postgres is a link to it:
     a backup of DATA_DIR alone does not hold it.
     """
-    database_url, key_file = (
-        os.environ.get(URL_VARIABLE),
-        os.environ.get(KEY_VARIABLE) or str(DataDirectory(data_dir).keys),
-    )
+    database_url = os.environ.get(URL_VARIABLE)
+    key_file = os.environ.get(KEY_VARIABLE) or str(DataDirectory(data_dir).keys)
     try:
         settings = from_env(os.environ) if database_url else optional_from_env(os.environ)
     except BadSetting as error:
         raise terminal.CommandError(str(error)) from error
     entry.tell_ignored_settings()
-    sys.exit(
-        supervise(
-            data_dir,
-            host,
-            port,
-            database_url=database_url,
-            prepare=partial(_prepare, key_file),
-            key_file=key_file,
-            log_key_file=settings.log_key_file,
-            checkpoint_settings={name: os.environ[name] for name in CHECKPOINT_VARIABLES if name in os.environ},
-            public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
-            allow_private_targets=allow_private_targets,
-            web_processes=web_processes,
-            projectors=projectors,
-            log_bounds=LogBounds(settings.log_max_bytes, settings.log_files),
-        )
+    options = Options(
+        data_dir=data_dir,
+        database_url=database_url,
+        key_file=key_file,
+        log_key_file=settings.log_key_file,
+        checkpoint_settings={name: os.environ[name] for name in CHECKPOINT_VARIABLES if name in os.environ},
+        public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
+        log_bounds=LogBounds(settings.log_max_bytes, settings.log_files),
+        **chosen,
     )
+    sys.exit(supervise(options, partial(_prepare, key_file)))
 
 
 def _prepare(key_file: str, url: str) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
+import msgspec
 import psycopg
 
 from application.proof import signed_heads
@@ -90,38 +91,37 @@ class RepeatedFailure:
         self.is_open = False
 
 
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one `routines up` is to run, and where: the options of the command, and what the environment says.
+
+    Without a database's URL it runs a Postgres of its own; files that are not named are in the data directory.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 3100  # 0: a free one
+    database_url: str | None = None
+    key_file: str | None = None
+    log_key_file: str | None = None
+    checkpoint_settings: Mapping[str, str] = {}
+    public_url: str | None = None
+    allow_private_targets: bool = False
+    web_processes: int = 1
+    projectors: int = 1
+    log_bounds: LogBounds = LOGS
+
+
 class System:
     """Everything that one `routines up` runs: the database and the parts."""
 
-    def __init__(  # noqa: PLR0913 the options of `up`
-        self,
-        place: DataDirectory,
-        host: str,
-        port: int,
-        database_url: str | None,
-        *,
-        key_file: str | None = None,
-        log_key_file: str | None = None,
-        checkpoint_settings: Mapping[str, str] = {},
-        public_url: str | None = None,
-        allow_private_targets: bool = False,
-        web_processes: int = 1,
-        projectors: int = 1,
-        log_bounds: LogBounds = LOGS,
-    ) -> None:
-        self.place = place
-        self.host = host
-        self.port = port
-        self.url = url_of(host, port)
-        self.database_url = database_url
-        self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
-        self.public_url = public_url or self.url
-        self.allow_private_targets = allow_private_targets
-        self.web_processes = web_processes
-        self.projectors = projectors
-        self.log_bounds = log_bounds
-        self.log_key_file = str(Path(log_key_file).absolute() if log_key_file else place.log_key)
-        self.checkpoint_settings = checkpoint_settings
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.place = DataDirectory(options.data_dir)
+        self.url = url_of(options.host, options.port)
+        self.public_url = options.public_url or self.url
+        self.key_file = str(Path(options.key_file).absolute() if options.key_file else self.place.keys)
+        self.log_key_file = str(Path(options.log_key_file).absolute() if options.log_key_file else self.place.log_key)
         self.new_keys = False
         self.postgres: LocalPostgres | None = None
         self.reach = Reach(accounts.current_account())
@@ -142,14 +142,16 @@ class System:
             say("preparing the database")
             self._keep_token(prepare(admin_url))
             self._make_keys()
-            if self.web_processes > 1 or (not self.reach.account.is_ours and is_privileged(self.port)):
-                self.listening = names_and_sockets(ending, self.host, self.port, self.web_processes)
+            if self.options.web_processes > 1 or (not self.reach.account.is_ours and is_privileged(self.options.port)):
+                self.listening = names_and_sockets(
+                    ending, self.options.host, self.options.port, self.options.web_processes
+                )
             supervisor = Supervisor(
                 self.parts(database_url),
                 self.place.logs,
                 lambda pids: self._write_state(pids, database_url),
                 say,
-                self.log_bounds,
+                self.options.log_bounds,
             )
             ending.callback(supervisor.stop)
             say(f"starting {', '.join(child.part.name for child in supervisor.children)}")
@@ -165,13 +167,13 @@ class System:
         program, own = self.reach.program()
         env = {**own, "ROUTINES_DATABASE_URL": database_url}
         key_env = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
-        targets = {"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else {}
+        targets = {"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.options.allow_private_targets else {}
         web_env = {**key_env, **targets, "ROUTINES_PUBLIC_URL": self.public_url}
-        sending = {**key_env, **targets, **self.checkpoint_settings}
-        signing = {**env, LOG_KEY_VARIABLE: str(self._readable_log_key()), **self.checkpoint_settings}
+        sending = {**key_env, **targets, **self.options.checkpoint_settings}
+        signing = {**env, LOG_KEY_VARIABLE: str(self._readable_log_key()), **self.options.checkpoint_settings}
         parts = [(name, more, web_env, fds) for name, more, fds in self._web_parts()]
         parts += [("scheduler", ["scheduler"], key_env, ())]
-        parts += [(name, ["projector"], signing, ()) for name in part_names("projector", self.projectors)]
+        parts += [(name, ["projector"], signing, ()) for name in part_names("projector", self.options.projectors)]
         parts += [("delivery", ["delivery"], sending, ())]
         return [
             Part(name, [*program, *command], variables, self.reach.account, (*self.reach.fds, *fds))
@@ -180,7 +182,7 @@ class System:
 
     def _web_parts(self) -> list[tuple[str, list[str], tuple[int, ...]]]:
         """Return the name, the command and the socket of each web process."""
-        command = ["web", "--host", self.host, "--port", str(self.port)]
+        command = ["web", "--host", self.options.host, "--port", str(self.options.port)]
         if not self.listening:
             return [("web", command, ())]
         return [(name, [*command, "--fd", str(one.fileno())], (one.fileno(),)) for name, one in self.listening]
@@ -220,8 +222,8 @@ class System:
 
     def _database_urls(self, ending: contextlib.ExitStack) -> tuple[str, str]:
         """Return the database's URL for migrations and the one for the parts; start Postgres unless a URL was given."""
-        if self.database_url:
-            return self.database_url, self.database_url
+        if self.options.database_url:
+            return self.options.database_url, self.options.database_url
         self.postgres = LocalPostgres(self.place.directory, parts=self.reach.account, say=say)
         ending.callback(self.postgres.stop)
         say("starting Postgres")
@@ -296,7 +298,7 @@ class System:
         """Say where the database is, since a copy of the data directory may lack it."""
         directory = self.place.directory
         if self.postgres is None:
-            say(f"  database     {describe_database(self.database_url or '')}  (by {URL_VARIABLE})")
+            say(f"  database     {describe_database(self.options.database_url or '')}  (by {URL_VARIABLE})")
             say(f"  files        {directory} (keys and {self.place.logs.name}/; the data is in the database)")
             return
         say(f"  data         {directory} (what the parts say is in {self.place.logs.name}/)")
@@ -338,41 +340,16 @@ class System:
         return None
 
 
-def up(  # noqa: PLR0913 the options of the command
-    data_dir: Path,
-    host: str,
-    port: int,
-    *,
-    database_url: str | None,
-    prepare: Callable[[str], str | None],
-    key_file: str | None = None,
-    log_key_file: str | None = None,
-    checkpoint_settings: Mapping[str, str] = {},
-    public_url: str | None = None,
-    allow_private_targets: bool = False,
-    web_processes: int = 1,
-    projectors: int = 1,
-    log_bounds: LogBounds = LOGS,
-) -> int:
-    """Run the system until Ctrl-C. Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start."""
-    place = DataDirectory(data_dir)
+def up(options: Options, prepare: Callable[[str], str | None]) -> int:
+    """
+    Run the system until Ctrl-C; `prepare` takes the URL of the database's owner, and returns a new board token if it made one.
+
+    Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start.
+    """
     try:
-        with Interrupts() as interrupts, place.lock():
-            port = free_port(host, port)
-            system = System(
-                place,
-                host,
-                port,
-                database_url,
-                key_file=key_file,
-                log_key_file=log_key_file,
-                checkpoint_settings=checkpoint_settings,
-                public_url=public_url,
-                allow_private_targets=allow_private_targets,
-                web_processes=web_processes,
-                projectors=projectors,
-                log_bounds=log_bounds,
-            )
+        with Interrupts() as interrupts, DataDirectory(options.data_dir).lock():
+            port = free_port(options.host, options.port)
+            system = System(msgspec.structs.replace(options, port=port))
             with system.run_parts(prepare) as supervisor:
                 system.watch(supervisor, interrupts)
                 say("stopping")

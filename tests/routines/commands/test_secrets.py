@@ -15,8 +15,7 @@ from application.secrets.vault import Vault, VaultRecord
 from application.use_cases import needed_secrets
 from domain.webhooks.secret import Secret
 from routines.cli import main
-from routines.local.data_directory import DataDirectory
-from routines.local.up import System
+from routines.local.up import Options, System
 
 
 @pytest.fixture
@@ -254,9 +253,9 @@ def test_up_does_not_start_over_a_lost_key_file(routines, vault, admin_url, path
 
 def test_the_system_hands_its_key_file_and_its_address_to_the_parts_that_need_them(tmp_path):
     keys = str(tmp_path / "secret.keys")
-    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, None)
+    system = System(Options(data_dir=tmp_path, port=8000))
     configured_system = System(
-        DataDirectory(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example"
+        Options(data_dir=tmp_path, port=8000, key_file="/keys", public_url="https://routines.example")
     )
 
     assert [keys, keys, None, keys] == handed_variables(system, "KEY_FILE")

@@ -18,7 +18,7 @@ from routines.local import listening
 from routines.local import up as up_module
 from routines.local.data_directory import DataDirectory
 from routines.local.listening import free_port, url_of
-from routines.local.up import System, up
+from routines.local.up import Options, System, up
 from routines.local.web_client import WebAnswer, WebClient
 from routines.local.web_processes import names_and_sockets
 from routines.postgres.cluster import LocalPostgres
@@ -41,15 +41,15 @@ HTTPServer(("127.0.0.1", PORT), Health).serve_forever()
 rest = "import time; time.sleep(600)"
 up.System.parts = lambda self, url: [
     up.Part(name, [sys.executable, "-c", code], {"ROUTINES_DATABASE_URL": url})
-    for name, code in (("web", web.replace("PORT", str(self.port))), ("scheduler", rest))
+    for name, code in (("web", web.replace("PORT", str(self.options.port))), ("scheduler", rest))
 ]
 url = sys.argv[2] if len(sys.argv) > 2 else None
-sys.exit(up.up(Path(sys.argv[1]), "127.0.0.1", 0, database_url=url, prepare=lambda url: "a-token"))
+sys.exit(up.up(up.Options(data_dir=Path(sys.argv[1]), port=0, database_url=url), lambda url: "a-token"))
 """
 
 
 def test_a_state_that_cannot_be_written_is_written_when_there_is_room(tmp_path, monkeypatch, capsys):
-    system = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None)
+    system = System(Options(data_dir=tmp_path))
     system.ready = True
     with monkeypatch.context() as patch:
         patch.setattr(DataDirectory, "write", refuse(OSError(errno.ENOSPC, "No space left on device")))
@@ -79,7 +79,7 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
             self.is_alive = True
 
     monkeypatch.setattr(up_module, "RETRY_S", 0.0)
-    system: Any = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None)
+    system: Any = System(Options(data_dir=tmp_path))
     system.postgres, is_full = Stopped(), True
     system._keep_postgres()
     system._keep_postgres()
@@ -93,7 +93,7 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_only_the_parts_that_send_or_take_addresses_are_allowed_private_targets(tmp_path, allowed):
-    system = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
+    system = System(Options(data_dir=tmp_path, allow_private_targets=allowed))
 
     part_names = [
         part.name for part in system.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env
@@ -166,7 +166,7 @@ def test_a_second_system_on_the_same_data_is_told_who_is_there(tmp_path, capsys)
     with system(tmp_path, "postgresql://elsewhere/routines") as process:
         url = wait_for(lambda: (tmp_path / "up.json").exists() and state(tmp_path))["url"]
 
-        assert 1 == up(tmp_path, "127.0.0.1", 0, database_url="unused", prepare=lambda _: None)
+        assert 1 == up(Options(data_dir=tmp_path, port=0, database_url="unused"), lambda _: None)
 
     assert f"is in use by process {process.pid}, at {url}" in capsys.readouterr().out
 
@@ -175,14 +175,14 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as occupied_socket:
         port = occupied_socket.getsockname()[1]
 
-        assert 1 == up(tmp_path, "127.0.0.1", port, database_url=None, prepare=lambda _: pytest.fail("too far"))
+        assert 1 == up(Options(data_dir=tmp_path, port=port), lambda _: pytest.fail("too far"))
 
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in capsys.readouterr().out
     assert not (tmp_path / "postgres").exists()
 
 
 def test_every_part_of_the_system_is_given_the_database(tmp_path):
-    parts = System(DataDirectory(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
+    parts = System(Options(data_dir=tmp_path, port=8000)).parts("postgresql://here")
 
     assert ["web", "scheduler", "projector", "delivery"] == [part.argv[3] for part in parts]
     assert ["postgresql://here"] * 4 == [part.env["ROUTINES_DATABASE_URL"] for part in parts]
@@ -190,7 +190,7 @@ def test_every_part_of_the_system_is_given_the_database(tmp_path):
 
 def test_several_web_processes_have_a_name_and_a_socket_of_the_same_port_each(tmp_path):
     port = free_port("127.0.0.1", 0)
-    system = System(DataDirectory(tmp_path), "127.0.0.1", port, None, web_processes=3)
+    system = System(Options(data_dir=tmp_path, port=port, web_processes=3))
     with contextlib.ExitStack() as ending:
         system.listening = names_and_sockets(ending, "127.0.0.1", port, 3)
 
@@ -204,7 +204,7 @@ def test_several_web_processes_have_a_name_and_a_socket_of_the_same_port_each(tm
 
 
 def test_several_projectors_have_a_name_each(tmp_path):
-    parts = System(DataDirectory(tmp_path), "127.0.0.1", 4000, None, projectors=2).parts("postgresql://here")
+    parts = System(Options(data_dir=tmp_path, port=4000, projectors=2)).parts("postgresql://here")
 
     assert ["web", "scheduler", "projector-1", "projector-2", "delivery"] == [part.name for part in parts]
     assert ["projector", "projector"] == [part.argv[3] for part in parts[2:4]]
@@ -242,7 +242,7 @@ def test_a_data_directory_that_holds_no_database_is_told_with_where_that_is(tmp_
     place = DataDirectory(tmp_path / ".routines")
     for name in (".routines/postgres", "elsewhere"):
         (tmp_path / name).mkdir(parents=True)
-    system = System(place, "127.0.0.1", 8000, None)
+    system = System(Options(data_dir=place.directory, port=8000))
 
     system.postgres = LocalPostgres(place.directory)
     system._tell_places()
@@ -255,7 +255,9 @@ def test_a_data_directory_that_holds_no_database_is_told_with_where_that_is(tmp_
     assert f"  database     {tmp_path / 'elsewhere'}  (not in .routines, which its account cannot reach:\n" in output
     assert "a copy of the data directory does not hold it" in output
 
-    System(place, "127.0.0.1", 8000, "postgresql://parts:secret@db.example:5433/routines")._tell_places()
+    System(
+        Options(data_dir=place.directory, port=8000, database_url="postgresql://parts:secret@db.example:5433/routines")
+    )._tell_places()
     output = capsys.readouterr().out
     assert "  database     routines on db.example:5433 as parts  (by ROUTINES_DATABASE_URL)\n" in output
     assert f"  files        {place.directory} (keys and logs/; the data is in the database)\n" in output
@@ -266,7 +268,7 @@ def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, 
     def answer(_client, _method, _path, token):
         return WebAnswer(200 if token == "of-this-database" else 401, "")
 
-    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
+    system = System(Options(data_dir=tmp_path, port=8000, database_url="postgresql://elsewhere"))
     if token:
         system.place.write(system.place.token, token + "\n")
 
@@ -287,7 +289,7 @@ def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys,
         is_link = path == "/board/sign-in-links"
         return WebAnswer(status if is_link else 200, "http://127.0.0.1:8000/board/sign-in/x")
 
-    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
+    system = System(Options(data_dir=tmp_path, port=8000, database_url="postgresql://elsewhere"))
     system.place.write(system.place.token, "of-this-database\n")
     monkeypatch.setattr(WebClient, "ask", answer)
     system._tell_next_steps(WebClient(system.url))
@@ -299,7 +301,7 @@ def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys,
 
 
 def test_a_key_file_that_cannot_be_made_is_told_with_its_variable(tmp_path):
-    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, None, key_file=str(tmp_path / "missing/secret.keys"))
+    system = System(Options(data_dir=tmp_path, port=8000, key_file=str(tmp_path / "missing/secret.keys")))
 
     with pytest.raises(CannotStart, match=r"ROUTINES_KEY_FILE: .*missing/secret\.keys cannot be written"):
         system._make_keys()
