@@ -32,7 +32,7 @@ from domain.errors import (
 from projections.engine.positions import Lagging
 from web.apis import ApiName
 from web.http.answers import Answer
-from web.http.rate_limit import TooMany
+from web.http.rate_limit import TooManyCalls
 from web.http.validation import Invalid
 
 
@@ -56,7 +56,7 @@ STATUS_OF: dict[type[Exception], int] = {  # subclasses have the status of their
     **dict.fromkeys(SESSION_ERRORS, 503),
     VaultClosed: 503,
     MapperDeserialisationError: 503,  # a newer version wrote an event that this one cannot read
-    TooMany: 429,
+    TooManyCalls: 429,
     OverQuota: 429,
     Overloaded: 503,
 }
@@ -214,7 +214,7 @@ def describe_error(error: Exception) -> tuple[int, str, Any]:
             return 400, "Validation error", _query_issues(error)
         case HTTPException():
             return error.status_code, error.detail, None
-        case TooMany():
+        case TooManyCalls():
             return 429, str(error), None
         case Overloaded():
             return _status_of(error), str(error), None

@@ -14,7 +14,7 @@ from web.http.requests import JsonRequest
 NETWORK_BITS = 64  # of an IPv6 address; one customer controls the rest
 
 
-class TooMany(Exception):
+class TooManyCalls(Exception):
     """A sender has made more calls in a minute than a webhook accepts."""
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class WebhookRateLimiter:
             self._counters = CallCounters(per_minute, most_counters)
 
     def count_call(self, webhook: UUID, sender: str) -> None:
-        """Count an authenticated call of a webhook by a sender. Raise TooMany."""
+        """Count an authenticated call of a webhook by a sender. Raise TooManyCalls."""
         if self._counters is not None and not self._counters.count_call(webhook.hex, sender):
-            raise TooMany
+            raise TooManyCalls
 
     def count_refusal(self, sender: str) -> None:
-        """Count a refused call of a sender. Raise TooMany."""
+        """Count a refused call of a sender. Raise TooManyCalls."""
         if self._counters is not None and not self._counters.count_refusal(sender):
-            raise TooMany
+            raise TooManyCalls
 
 
 @lru_cache(maxsize=4_096)

@@ -17,7 +17,7 @@ from tests.web.hooks import FORWARDED, Hook, hook, sending_from
 from tests.web.jetty.conftest import ECHO, Jetty
 from tests.web.served import leave_end_of_minute, serve_app, serve_further
 from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
-from web.http.rate_limit import TooMany, WebhookRateLimiter, network_of
+from web.http.rate_limit import TooManyCalls, WebhookRateLimiter, network_of
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_there_are_so_many_counters_and_the_newest_go_on():
     assert len(storage.locks) <= 100
     for _ in range(18):
         rate_limiter.count_refusal("192.0.2.999")
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyCalls):
         rate_limiter.count_refusal("192.0.2.999")
 
 

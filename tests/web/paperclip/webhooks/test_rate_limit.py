@@ -9,7 +9,7 @@ from domain.errors import NotFound
 from tests.api import Api
 from tests.web.hooks import FORWARDED, hook, refusal_of, runs_of, sending_from
 from tests.web.served import serve_further
-from web.http.rate_limit import TooMany, WebhookRateLimiter
+from web.http.rate_limit import TooManyCalls, WebhookRateLimiter
 
 
 def test_a_sender_calls_a_webhook_so_often_a_minute_and_is_told_when_to_come_back(api: Api, routine: str):
@@ -60,11 +60,11 @@ def test_of_more_senders_than_are_counted_the_one_that_called_longest_ago_is_for
     limiter, webhook = WebhookRateLimiter(per_minute=1, most_counters=2), uuid4()
     limiter.count_call(webhook, "192.0.2.1")
     limiter.count_call(webhook, "192.0.2.2")
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyCalls):
         limiter.count_call(webhook, "192.0.2.1")
 
     limiter.count_call(webhook, "192.0.2.3")
 
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyCalls):
         limiter.count_call(webhook, "192.0.2.1")
     limiter.count_call(webhook, "192.0.2.2")
