@@ -44,8 +44,7 @@ class Outage:
             self._parts_away.add(part)
             self._failures += 1
             if self._is_told and now >= self._tell_at:
-                away_s = round(now - self._began_at, 1)
-                log.warning("database_unreachable", error=str(error), away_s=away_s, failures=self._failures)
+                self._tell_failure(error, round(now - self._began_at, 1), self._failures)
                 self._tell_at, self._failures, self._is_open = now + REMINDER_S, 0, True
 
     def note_success(self, part: str) -> None:
@@ -58,5 +57,11 @@ class Outage:
                 return
             self._ended_at = self._clock()
             if self._is_open:
-                log.warning("database_reached", away_s=round(self._ended_at - self._began_at, 1))
+                self._tell_success(round(self._ended_at - self._began_at, 1))
                 self._failures, self._is_open = 0, False
+
+    def _tell_failure(self, error: Exception, away_s: float, failures: int) -> None:
+        log.warning("database_unreachable", error=str(error), away_s=away_s, failures=failures)
+
+    def _tell_success(self, away_s: float) -> None:
+        log.warning("database_reached", away_s=away_s)

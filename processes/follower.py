@@ -15,6 +15,7 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 from psycopg.errors import DeadlockDetected, LockNotAvailable, ReadOnlySqlTransaction, SerializationFailure
 
+from processes.stopped_models import StoppedModels, is_lack
 from processes.wakeup import Connection
 from projections.engine import isolation, positions
 from projections.engine.positions import Read
@@ -66,13 +67,22 @@ class Follower:
     """
     Moves the read models of one process along the log. `read` may be shared with other followers.
 
-    `acts` says that the process acts on what the models say and so needs all of them up to date: see `step`.
+    `acts` says that the process acts on what the models say and so needs all of them up to date: see `step`. Followers that
+    share `stopped_models` tell together of those that stopped.
     """
 
-    def __init__(self, models: Sequence[ReadModel], read: Read, *, acts: bool = False) -> None:
+    def __init__(
+        self,
+        models: Sequence[ReadModel],
+        read: Read,
+        *,
+        acts: bool = False,
+        stopped_models: StoppedModels | None = None,
+    ) -> None:
         self._models = tuple(models)
         self._read = read
         self._acts = acts
+        self._stopped_models = stopped_models or StoppedModels()
         self._size = BatchSize()
         self._position: int | None = None  # where all models stand; None unless this follower has moved all of them
         self._has_moved = False  # whether the last step has moved all of them there
@@ -117,6 +127,7 @@ class Follower:
                 raise
             return 1
         self._size.grow(count)
+        self._note_success(models)
         return count
 
     def _advance(self, conn: Connection, models: Sequence[ReadModel]) -> int:
@@ -172,16 +183,32 @@ class Follower:
                 if _is_away(conn, error):
                     raise
                 if not isolation.is_events_fault(error):
-                    log.exception("read_model_stopped", read_model=model.name)
-                    positions.stop(conn, model.name, type(error).__name__)
-                    self._resting[model.name] = time.monotonic() + RETRY_S
+                    self._stop(conn, model, error)
                 elif self._size.limit == 1:
                     self._pass_over(conn, model, position, error)
                 else:
                     self._size.shrink(is_broken=False)
+            else:
+                self._note_success([model])
         self._is_apart = False
         self._broken.clear()
         return 1
+
+    def _stop(self, conn: Connection, model: ReadModel, error: Exception) -> None:
+        """Leave a model alone for a while, since it cannot work at all."""
+        if is_lack(error):
+            self._stopped_models.note_failure(model.name, error)
+        else:
+            log.error("read_model_stopped", read_model=model.name, exc_info=error)
+        positions.stop(conn, model.name, type(error).__name__)
+        self._resting[model.name] = time.monotonic() + RETRY_S
+
+    def _note_success(self, models: Sequence[ReadModel]) -> None:
+        """Note that the models can work, in case that they had stopped."""
+        if self._resting:
+            for model in models:
+                self._resting.pop(model.name, None)
+                self._stopped_models.note_success(model.name)
 
     def _pass_over(self, conn: Connection, model: ReadModel, position: int, error: Exception) -> None:
         recorded = positions.isolate(conn, model, self._read, position, type(error).__name__)

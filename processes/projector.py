@@ -15,6 +15,7 @@ from processes.cold_rows import ColdRowMover
 from processes.follower import Follower
 from processes.last_batch import LastBatch
 from processes.rebuilder import Rebuilder, Stopped
+from processes.stopped_models import StoppedModels
 from processes.wakeup import Connection, Wakeup
 from projections.engine import positions, shares
 from projections.engine.folding_aside import ReadPart
@@ -50,7 +51,10 @@ class Projector:
         if share != self._share:
             self._share = share
             self.taken: list[ReadModel] = [] if share is None else share.of(self.models)
-            self._followers = [Follower(group, self._batch) for group in _group_models(self.taken)]
+            stopped_models = StoppedModels()
+            self._followers = [
+                Follower(group, self._batch, stopped_models=stopped_models) for group in _group_models(self.taken)
+            ]
 
     def begin(self) -> None:
         """Trust nothing of what was read before: a new connection may lead to another database, with a shorter log."""
