@@ -145,7 +145,7 @@ def error_page(status: int, message: str, base: str) -> str:
 def error_response(base: str) -> Any:
     """Return what makes the answer to a request that is refused before the application sees it."""
 
-    def respond(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
+    def respond(status: int, message: str, headers: dict[str, str], _details: Any) -> ASGIResponse:
         body = error_page(status, message, base).encode()
         return ASGIResponse(body=body, status_code=status, media_type=HTML, headers={**HEADERS, **headers})
 

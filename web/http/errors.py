@@ -75,7 +75,7 @@ REASONS = {  # why Postgres has not recorded a change; for other errors none is 
     psycopg.errors.TransactionTimeout: "it took too long",
 }
 # How each API, and the board, answer with an error before the framework sees a request: with a status, a text and headers.
-ErrorAnswers = Mapping[ApiName, Callable[[int, str, dict[str, str]], ASGIApp]]
+ErrorAnswers = Mapping[ApiName, Callable[[int, str, dict[str, str], Any], ASGIApp]]
 RETRY_AFTER_S = "1"
 WINDOW_S = "60"  # the period of the limits on calls
 
@@ -187,9 +187,9 @@ def headers_of(status: int, error: Exception) -> dict[str, str]:
     return headers
 
 
-def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
+def error_response(status: int, message: str, headers: dict[str, str], details: Any = None) -> ASGIResponse:
     """Return the answer to a request that is refused before the framework sees it."""
-    body = msgspec.json.encode(make_problem(status, message))
+    body = msgspec.json.encode(make_problem(status, message, details))
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
 
 

@@ -36,6 +36,7 @@ from web.http.held_bodies import HeldBodies, HeldBody, Holder, NoRoom
 from web.http.large_bodies import LargeBodies
 from web.http.requests import BODY, DECODED_BODY
 from web.http.tenants import address_of
+from web.http.validation import invalid
 from web.http.webhook_refusals import WebhookRefusals
 
 MAX_HEADERS = 100
@@ -56,8 +57,9 @@ WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # rou
 class Refused(Exception):
     """A request that the guard answers with an error instead of passing it on."""
 
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None, details: Any = None) -> None:
         super().__init__(message)
+        self.details = details
         self.status = status
         self.message = message
         self.headers = headers or {}
@@ -103,7 +105,7 @@ def guard(
                     unproven = without_body(scope) if refused.status == HTTPStatus.UNAUTHORIZED else None
                     details = (sender_of(scope), refused.status, refused.message, unproven)
                     await sync_to_thread(webhook_refusals.keep, webhook[1], *details)
-                answer = error_answers[api](refused.status, refused.message, refused.headers)
+                answer = error_answers[api](refused.status, refused.message, refused.headers, refused.details)
                 await answer(scope, receive, _with_headers(send))
 
     return handle
@@ -151,7 +153,8 @@ async def _check_body(  # noqa: PLR0913, PLR0917 what is known of it
         try:
             value = await json_body.read_aside(len(body), json_body.read, body)
         except json_body.Unsound as unsound:
-            raise Refused(400, str(unsound)) from unsound
+            details = invalid(str(unsound), *unsound.path).issues if unsound.path else None
+            raise Refused(400, str(unsound), details=details) from unsound
         scope.setdefault("state", {})[DECODED_BODY] = value
 
 

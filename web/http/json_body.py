@@ -9,8 +9,8 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
@@ -38,10 +38,11 @@ _READER = FairThreads(1, 1)  # one thread: large bodies are read one after the o
 
 
 class Unsound(Exception):
-    """A body is not JSON, or is JSON that is not accepted; the message says why."""
+    """A body is not JSON, or is JSON that is not accepted; the message says why. The path leads to the field that it is about."""
 
-    def __init__(self, message: str = "Invalid JSON body") -> None:
+    def __init__(self, message: str = "Invalid JSON body", path: Sequence[str | int] = ()) -> None:
         super().__init__(message)
+        self.path = path
 
 
 class Malformed(Unsound):
@@ -103,25 +104,77 @@ def _decode_text(body: bytes) -> tuple[object, bytes]:
 
 
 def _check_names(text: bytes) -> None:
-    """Raise Unsound for a JSON text in which an object has a name twice."""
+    """Raise Unsound, with the path, for a JSON text in which an object has a name twice: one of its values would be ignored, unseen."""
+    characters = text.decode("ascii", BYTES)
     try:
-        _NAMES.decode(text.decode("ascii", BYTES))
+        try:
+            _NAMES.decode(characters)
+        except _RepeatedName:
+            path = _find_repeated(characters)
+        else:
+            return
     except RecursionError:  # too deep in a value that another one of the same name has hidden
         raise Malformed from None
+    shown_path = [_shown(step) if isinstance(step, str) else step for step in path]
+    raise Unsound(f"Each name in an object must be given once: '{shown_path[-1]}' is given again", shown_path)
+
+
+class _RepeatedName(Exception):
+    """An object has a name twice."""
+
+
+class _Members(tuple[tuple[str, object], ...]):
+    """The names and values of an object."""
+
+    __slots__ = ()
+
+
+class _Place(NamedTuple):
+    """A value, and where it is: a step from the one that it is in. A path for each would be long where much is nested."""
+
+    value: Any
+    step: str | int = ""
+    outer: "_Place | None" = None
+
+    def path(self) -> list[str | int]:
+        steps, place = [], self
+        while place.outer is not None:
+            steps.append(place.step)
+            place = place.outer
+        return steps[::-1]
 
 
 def _check_members(members: list[tuple[str, object]]) -> None:
-    """Raise Unsound for a name that an object has twice, since one of the two values would be ignored, unseen."""
-    names = [name.encode(errors=BYTES) for name, _ in members]
-    if len(set(names)) == len(names):
-        return
-    repeated = next(name for name, count in Counter(names).items() if count > 1)
-    raise Unsound(f"Each name in an object must be given once: '{shorten(repeated.decode())}' is given again")
+    if len({_whole(name) for name, _ in members}) < len(members):
+        raise _RepeatedName
+
+
+def _find_repeated(characters: str) -> list[str | int]:
+    """Return the path to a name that an object has twice. There has to be one."""
+    pending: list[_Place] = [_Place(_MEMBERS.decode(characters))]
+    while True:
+        place = pending.pop()
+        value, steps = place.value, enumerate(place.value) if isinstance(place.value, list) else place.value
+        if isinstance(value, _Members):
+            counts = Counter(_whole(name) for name, _ in value)
+            repeated = next((name for name, _ in value if counts[_whole(name)] > 1), None)
+            if repeated is not None:
+                return [*place.path(), repeated]
+        pending += [_Place(inner, step, place) for step, inner in steps if isinstance(inner, _Members | list)]
+
+
+def _whole(name: str) -> bytes:
+    return name.encode(errors=BYTES)
+
+
+def _shown(name: str) -> str:
+    return shorten(_whole(name).decode())
 
 
 # Looks at the names of each object of a text that has been read, and keeps no values. Other than as UTF-8, a large text takes two
 # bytes of memory for a character and not four; its names are made whole again.
 _NAMES, BYTES = json.JSONDecoder(object_pairs_hook=_check_members, parse_int=float), "surrogateescape"
+_MEMBERS = json.JSONDecoder(object_pairs_hook=_Members, parse_int=float)  # keeps them all, of a text that is refused
 
 
 def _without_lone_surrogates(body: bytes) -> bytes:

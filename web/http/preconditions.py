@@ -65,7 +65,7 @@ def with_preconditions(app: ASGIApp, head: Callable[[], int], error_answers: Err
         try:
             position = await sync_to_thread(head)
         except PersistenceError:
-            answer = error_answers[api_of(scope)](503, AWAY, {"Retry-After": RETRY_AFTER_S})
+            answer = error_answers[api_of(scope)](503, AWAY, {"Retry-After": RETRY_AFTER_S}, None)
             await answer(scope, receive, send)
             return
         copy = await _read(app, scope)

@@ -40,7 +40,7 @@ class Invalid(Exception):
         super().__init__("Validation error")
 
 
-def invalid(message: str, *path: str) -> Invalid:
+def invalid(message: str, *path: str | int) -> Invalid:
     """Return the error with this one message, about the field, the parameter or the header at the path."""
     return Invalid([{"code": "custom", "message": message, "path": list(path)}])
 

@@ -33,7 +33,7 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[D
     return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allow_header(error))
 
 
-def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
+def error_response(status: int, message: str, headers: dict[str, str], _details: Any = None) -> ASGIResponse:
     """Return the answer to a request that is refused before the framework sees it."""
     body = msgspec.json.encode(Detail(FIXED.get(status, message)))
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)

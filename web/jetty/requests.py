@@ -43,7 +43,7 @@ class JettyRequest(ReadRequest):
         try:
             return json_body.read(body)
         except json_body.Unsound as unsound:
-            raise invalid(str(unsound)) from unsound
+            raise invalid(str(unsound), *unsound.path) from unsound
 
     async def run(self) -> RunCreate:
         """Return the body of a call, which is JSON or a form; files in it are dropped. Raise Invalid."""

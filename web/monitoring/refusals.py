@@ -91,7 +91,7 @@ def record_refusals(
             log.exception("request_failed", status=int(HTTPStatus.INTERNAL_SERVER_ERROR))
             if status:
                 raise
-            await error_answers[api_of(scope)](500, "Internal server error", {})(scope, receive, send)
+            await error_answers[api_of(scope)](500, "Internal server error", {}, None)(scope, receive, send)
         if (refusal := refusal_of(scope)) is not None and is_refusal(status):
             counts.labels(refusal.operation, status, refusal.reason).inc()
             address = client[0] if (client := scope.get("client")) else ""

@@ -87,20 +87,25 @@ def test_numbers_that_json_allows_are_taken_and_read_back(api: Api, routine: str
 
 
 @pytest.mark.parametrize(
-    ("body", "name"),
+    ("body", "path"),
     [
-        (b'{"source":"api","payload":{},"source":"api"}', "source"),
-        (b'{"payload":{"a":1,"b":[{"c":2,"d":3,"c":4}]}}', "c"),
-        (b'{"payload":{"\\u00e9":1,"\xc3\xa9":1}}', "\u00e9"),
-        (b'{"payload":{"%s":1,"%s":2}}' % (b"x" * 90, b"x" * 90), "x" * 60 + "..."),
-        (b'\xef\xbb\xbf{"unknown":9999999999999999999999,"unknown":1}', "unknown"),
+        (b'{"source":"api","payload":{},"source":"api"}', ["source"]),
+        (b'{"payload":{"a":1,"b":[[],{"c":2,"d":3,"c":4}]}}', ["payload", "b", 1, "c"]),
+        (b'{"payload":{"\\u00e9":1,"\xc3\xa9":1}}', ["payload", "\u00e9"]),
+        (b'{"payload":{"%s":1,"%s":2}}' % (b"x" * 90, b"x" * 90), ["payload", "x" * 60 + "..."]),
+        (b'\xef\xbb\xbf{"unknown":9999999999999999999999,"unknown":1}', ["unknown"]),
+        (b'{"":1,"":2}', [""]),
+        (b'{"payload":{"a":1},"payload":{"b":1,"b":2}}', ["payload"]),
     ],
 )
-def test_a_name_that_an_object_has_twice_is_refused_and_named(api: Api, routine: str, body: bytes, name: str):
+def test_a_name_that_an_object_has_twice_is_refused_and_named(
+    api: Api, routine: str, body: bytes, path: list[str | int]
+):
     answer = send_run(api, body, routine)
 
-    text = f"Each name in an object must be given once: '{name}' is given again"
+    text = f"Each name in an object must be given once: '{path[-1]}' is given again"
     assert (400, text) == (answer.status_code, answer.json()["error"])
+    assert [{"code": "custom", "message": text, "path": path}] == answer.json()["details"]
 
 
 def test_objects_beside_each_other_may_have_the_same_names(api: Api, routine: str):

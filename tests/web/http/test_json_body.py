@@ -105,3 +105,5 @@ def test_a_name_that_an_object_has_twice_is_refused_unless_the_last_one_is_to_co
 def test_a_deep_value_that_another_one_of_the_same_name_hides_is_refused_as_well(depth):
     with pytest.raises(json_body.Unsound):
         json_body.read(b'{"a":' + b"[" * depth + b"]" * depth + b',"a":1}')
+    with pytest.raises(json_body.Unsound):
+        json_body.read(b'{"b":{"c":1,"c":2},"a":' + b"[" * depth + b"]" * depth + b',"a":1}')
