@@ -12,8 +12,9 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from web.board import sign_in
 from web.board.api import FORBIDDEN, HELD_BUTTON, ApiRefusal, Held
 from web.board.files import static_file
+from web.board.rendering import HTML, PAGES
 from web.board.session import SessionCookie
-from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
+from web.board.visit import SignInNeeded, Visit, see_other
 from web.events.feeds import Feeds
 from web.events.formats import EVENT_STREAM
 from web.http.arguments import provide_always

@@ -9,9 +9,10 @@ from litestar.di import NamedDependency
 from domain.schedule import zones
 from web.board.api import HELD, ApiRefusal
 from web.board.confirmations import Confirmation, pending_question
+from web.board.reader_zone import ZONE_COOKIE, known_zone
 from web.board.session import SessionCookie
 from web.board.sign_in import close_all, door, own_path
-from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
+from web.board.visit import Visit, see_other
 
 YEAR_S = 365 * 86_400
 

@@ -16,7 +16,8 @@ from projections import overview
 from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
 from web.board.differences import Change
-from web.board.visit import Visit, known_zone
+from web.board.reader_zone import known_zone
+from web.board.visit import Visit
 from web.http.moments import EARLIEST, LATEST
 
 RUNS = 10

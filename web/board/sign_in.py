@@ -16,8 +16,9 @@ from application.use_cases.board.keys import NewKey
 from domain.errors import Forbidden, Unauthenticated
 from projections.board import keys
 from web.board.forms import Form, must_be_same_origin, parse_form, read_form, read_own_form
+from web.board.rendering import HTML, PAGES
 from web.board.session import SessionCookie, session_of
-from web.board.visit import HTML, PAGES, see_other
+from web.board.visit import see_other
 from web.http.backend import Backend
 from web.http.json_body import SMALL
 from web.http.public_path import public_path

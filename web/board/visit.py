@@ -4,14 +4,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import UUID
-from zoneinfo import ZoneInfoNotFoundError
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import Cookie
@@ -24,13 +21,13 @@ from application.use_cases import read_access
 from application.use_cases.read_access import Rights
 from domain.board import access
 from domain.board.access import Membership
-from domain.errors import BadSchedule, Forbidden, NotFound
-from domain.schedule import zones
-from web.board import environment, hidden_characters, words
+from domain.errors import Forbidden, NotFound
+from web.board import words
 from web.board.api import NOT_FOUND, Api, ApiRefusal
-from web.board.files import path_of
 from web.board.forms import Form, is_of_session, must_be_same_origin, read_form, whole_number
-from web.board.session import FORGERY_FIELD, SessionCookie, forgery_token, session_of
+from web.board.reader_zone import zone_of
+from web.board.rendering import DONE, HTML, MORE, PAGES
+from web.board.session import SessionCookie, forgery_token, session_of
 from web.http.backend import Backend
 from web.http.paging import not_of_list
 from web.http.public_path import public_path
@@ -39,8 +36,6 @@ from web.http.validation import UUID_TEXT
 
 P = ParamSpec("P")
 R = TypeVar("R")
-HTML = "text/html"  # in UTF-8, as the framework adds
-ZONE_COOKIE = "routines-zone"
 NOT_SIGNED_IN = (401, 403)  # what the API answers to nobody, and to those who are no board users
 OWNED = {
     "agents": "Agent",
@@ -59,64 +54,9 @@ WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
     "entrust": ("who may assign work", access.may_assign),
     "manage": ("who may manage members and keys", access.may_manage),
 }
-MORE = ("more", "Not all are listed here")  # the option that ends a list of choices which goes on; it cannot be chosen
 COMPANIES = 20  # in the menu of every page; the search finds the others
 ROWS = 50  # of a list that shares its page with others
 NAMED = 5  # members whom a page names
-PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    auto_reload=False,
-    finalize=hidden_characters.reveal,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-PAGES.filters["typed"] = hidden_characters.escape_typed
-PAGES.globals.update(
-    file=path_of,
-    outcome=words.outcome,
-    reason=words.reason,
-    source=words.source,
-    counted=words.count_noun,
-    environment=environment.in_words,
-    span=words.span,
-    spelled=words.spell_field,
-    milliseconds=words.milliseconds,
-    parse=words.parse,
-    utc=words.utc_text,
-    forgery_field=FORGERY_FIELD,
-    cut=MORE[0],
-    zip_same=lambda options: [(option, option) for option in options],
-)
-DONE = {  # what a page says after a change, by the word in its address
-    "created": "The routine is created.",
-    "saved": "The changes are saved.",
-    "same": "Nothing was changed.",
-    "paused": "The routine is paused.",
-    "resumed": "The routine is active again. Occurrences that passed meanwhile are not caught up with.",
-    "archived": "The routine is archived. It stays readable.",
-    "fired": "The routine was run.",
-    "restored": "The revision is restored, as a new one.",
-    "trigger": "The trigger is saved.",
-    "deleted": "The trigger is deleted.",
-    "commented": "The comment is added.",
-    "moved": "The issue is changed.",
-    "redelivered": "The delivery will be sent once more.",
-    "cancelled": "The backfill is cancelled; what it has fired stays.",
-    "begun": "The backfill has begun.",
-    "revoked": "The key is revoked.",
-    "zone": "Times are shown in this zone now.",
-    "saved_endpoint": "The endpoint is changed.",
-    "member": "The member is changed.",
-    "agent": "The agent is changed.",
-    "removed": "It is removed.",
-    "added": "It is added.",
-    "called": "The task was called: this is its trajectory.",
-    "moved_trajectory": "The status of the trajectory is changed.",
-    "thing": "The change is saved.",
-    "environment": "The variables are changed. Work that begins from now on gets them.",
-}
 
 
 class SignInNeeded(Exception):
@@ -410,18 +350,3 @@ def period(visit: Visit, parameters: Mapping[str, str], errors: dict[str, str]) 
 def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:
     """Return the way to another page, which the browser asks for with GET."""
     return Redirect(address, status_code=303, cookies=list(cookies))
-
-
-def zone_of(request: Request[Any, Any, Any]) -> str:
-    """Return the zone in which the reader wants times, UTC unless they chose another."""
-    return known_zone(request.cookies.get(ZONE_COOKIE, "")) or "UTC"
-
-
-def known_zone(name: str) -> str | None:
-    """Return the zone as the zone data spell it, or None for one that they do not have."""
-    try:
-        spelling = zones.spell_zone(name)
-        zones.zone(spelling)
-    except (BadSchedule, ZoneInfoNotFoundError):
-        return None
-    return spelling
