@@ -166,7 +166,7 @@ def _run_projector(system: System) -> Iterator[None]:
     """Run the projector in a thread: what is asked of the API waits for it, but for a call of a webhook."""
     stop = threading.Event()
     arguments = (Projector(catalogue.ALL, system.store.after), lambda: bootstrap.connect(system.settings), stop)
-    thread = threading.Thread(target=projectors.run, args=arguments)
+    thread = threading.Thread(target=projectors.run, args=arguments, kwargs={"outage": system.outage})
     thread.start()
     yield
     stop.set()

@@ -65,7 +65,9 @@ def _lag(system: System, seconds: int) -> None:
         key_file = Path(directory) / "log.key"
         bootstrap.make_log_key(str(key_file))
         stop, lags, append_times = threading.Event(), list[float](), list[tuple[int, float]]()
-        with notaries.at_work(Notary(key_file, SIGNED_EVERY_S), lambda: bootstrap.connect(system.settings), stop):
+        with notaries.at_work(
+            Notary(key_file, SIGNED_EVERY_S), lambda: bootstrap.connect(system.settings), stop, system.outage
+        ):
             watcher = threading.Thread(target=_watch, args=(system, stop, append_times, lags))
             watcher.start()
             with psycopg.connect(system.settings.database_url, autocommit=True) as conn:

@@ -134,10 +134,10 @@ def _unsigned_batches(conn: Connection, *, is_due: bool) -> Iterator[list[log_tr
 
 
 def at_work(
-    notary: Notary, connect: Callable[[], Connection], stop: Stop, outage: Outage | None = None
+    notary: Notary, connect: Callable[[], Connection], stop: Stop, outage: Outage
 ) -> AbstractContextManager[None]:
     """Have the notary at work in a thread until the end of the `with`, which stops the process."""
-    return run_beside("notary", partial(_run, notary, connect, stop, outage or Outage()), stop)
+    return run_beside("notary", partial(_run, notary, connect, stop, outage), stop)
 
 
 def _run(notary: Notary, connect: Callable[[], Connection], stop: Stop, outage: Outage) -> None:

@@ -75,20 +75,20 @@ def _group_models(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
     return [[model for model in models if (model.polled_by or "") == process] for process in processes]
 
 
-def run(  # noqa: PLR0913, PLR0917 what a process gives it
+def run(  # noqa: PLR0913 what a process gives it
     projector: Projector,
     connect: Callable[[], Connection],
     stop: Stop,
+    *,
+    outage: Outage,
     log_days: int = DEFAULT.max_run_log_days,
     hot_age: timedelta | None = None,
-    outage: Outage | None = None,
 ) -> None:
     """
     Keep the models up to date until stopped, and wait for a database that is away. Where several processes do so, each
     moves a share of the models, and of their rows that have been over for `hot_age`. Rebuilds run in a thread, which also
     forgets logs of runs that are older than `log_days`.
     """
-    outage = outage or Outage()
     rebuilder = Rebuilder(projector.models, projector.read, stop)
     rebuilding = threading.Thread(
         target=_keep_rebuilding, args=(rebuilder, connect, stop, log_days, outage), name="rebuilder"

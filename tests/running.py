@@ -49,7 +49,11 @@ def projecting(system: System) -> Iterator[None]:
     """The projector in a thread."""
     stop = threading.Event()
     work = partial(
-        projector.run, Projector(catalogue.ALL, system.store.after), lambda: bootstrap.connect(system.settings), stop
+        projector.run,
+        Projector(catalogue.ALL, system.store.after),
+        lambda: bootstrap.connect(system.settings),
+        stop,
+        outage=system.outage,
     )
     with run_beside("projector", work, stop):
         yield

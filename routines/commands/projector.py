@@ -34,7 +34,7 @@ def projector() -> None:
                 running,
                 partial(bootstrap.connect_projector, system),
                 stop,
-                settings.limits.max_run_log_days,
-                settings.hot_age,
-                system.outage,
+                outage=system.outage,
+                log_days=settings.limits.max_run_log_days,
+                hot_age=settings.hot_age,
             )

@@ -5,6 +5,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from application.outage import Outage
 from processes import projector as projectors
 from processes.projector import Projector
 from projections import catalogue
@@ -29,7 +30,7 @@ def projector_loop(system, in_thread):
     """The projector's loop in a thread."""
 
     def start(models=catalogue.ALL, connect=lambda: bootstrap.connect(system.settings)):
-        return in_thread(projectors.run, Projector(models, system.store.after), connect)
+        return in_thread(partial(projectors.run, outage=Outage()), Projector(models, system.store.after), connect)
 
     return start
 
@@ -208,6 +209,6 @@ def test_an_error_that_nobody_foresaw_ends_the_process_with_its_thread(system, m
     monkeypatch.setattr(broken, "step", lambda _conn: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        projectors.run(broken, lambda: bootstrap.connect(system.settings), stop)
+        projectors.run(broken, lambda: bootstrap.connect(system.settings), stop, outage=Outage())
 
     assert [] == [thread for thread in set(threading.enumerate()) - others if thread.name == "rebuilder"]

@@ -274,7 +274,7 @@ def _run_projector(side: SystemUnderFault) -> Iterator[None]:
     """Run the projector: HTTP wants the read models, while the scheduler folds its own."""
     stop = threading.Event()
     projector = Projector(catalogue.ALL, side.system.store.after)
-    work = partial(projectors.run, projector, lambda: _open_patient_connection(side), stop)
+    work = partial(projectors.run, projector, lambda: _open_patient_connection(side), stop, outage=side.system.outage)
     with _open_patient_connection(side) as conn:
         _catch_up(conn, side.system.store.after)
     with run_beside("projector", work, stop):

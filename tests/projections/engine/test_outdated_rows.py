@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from application.outage import Outage
 from processes import projector as projectors
 from processes import rebuilder
 from projections import catalogue
@@ -168,7 +169,9 @@ def test_the_projector_rebuilds_what_is_outdated_while_it_moves_everything_else(
     installed.create(conn, models, projected_story.store.after)
     stop = threading.Event()
     running = projectors.Projector(models, projected_story.store.after)
-    thread = threading.Thread(target=projectors.run, args=(running, lambda: bootstrap.connect(settings), stop))
+    thread = threading.Thread(
+        target=projectors.run, args=(running, lambda: bootstrap.connect(settings), stop), kwargs={"outage": Outage()}
+    )
     thread.start()
     try:
         wait_for(lambda: schemas_left_behind(conn), limit_s=30)

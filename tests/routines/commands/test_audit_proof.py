@@ -28,7 +28,9 @@ def working_notary(api: Api, tmp_path_factory):
     """A notary is at work on the API's log; the verifier key."""
     key_file: Path = tmp_path_factory.mktemp("notary") / "log.key"
     bootstrap.make_log_key(str(key_file))
-    with notaries.at_work(Notary(key_file, 3_600.0), partial(bootstrap.connect, api.system.settings), Stop()):
+    with notaries.at_work(
+        Notary(key_file, 3_600.0), partial(bootstrap.connect, api.system.settings), Stop(), api.system.outage
+    ):
         key = log_key.read(key_file)
         yield key.verifier_key(key.name)
 

@@ -38,7 +38,9 @@ def log_name(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     """A notary is at work; the name of the log that it signs."""
     key_file: Path = tmp_path_factory.mktemp("notary") / "log.key"
     bootstrap.make_log_key(str(key_file))
-    with notaries.at_work(Notary(key_file, 3_600.0), partial(bootstrap.connect, api.system.settings), Stop()):
+    with notaries.at_work(
+        Notary(key_file, 3_600.0), partial(bootstrap.connect, api.system.settings), Stop(), api.system.outage
+    ):
         yield log_key.read(key_file).name
 
 
