@@ -38,7 +38,7 @@ def _settle(work: UnitOfWork, row: DueAlert) -> bool:
         work.record(
             alert_id,
             [alert.raise_alert(row, title, _failure_reason(work, row.run_id))],
-            work.company_of(row.routine_id),
+            row.company_id,
         )
         return True
     return False

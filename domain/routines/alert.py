@@ -38,6 +38,7 @@ class DueAlert(Value, frozen=True):
     """An alert that is to be raised or closed, as the read model of trouble knows it."""
 
     id: UUID  # what is in trouble: the issue or trajectory of a run, a schedule trigger, or the routine
+    company_id: UUID
     kind: AlertKind
     step: Literal["raise", "close"]
     since: datetime

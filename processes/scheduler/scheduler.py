@@ -60,7 +60,7 @@ FOLLOWED = (
     backfills.backfills,
 )  # each is `polled_by` the scheduler
 
-InTurns = TypeVar("InTurns", DueTrigger, Overdue)
+InTurns = TypeVar("InTurns", DueTrigger, Overdue, DueAlert)
 Beginning = TypeVar("Beginning", DueChain, Overdue)
 
 log = structlog.get_logger(process="scheduler")
@@ -202,7 +202,7 @@ class Scheduler:
 
     def _raise_alerts(self, due: DueWork, now: datetime) -> None:
         """Raise and close alerts; the next tick reads again those that remain."""
-        _, remaining = self._batches.settle_all(due.alerts, alerts.settle, now)
+        _, remaining = self._batches.settle_all(in_turns(due.alerts), alerts.settle, now)
         self._more |= bool(remaining)
 
     def _carry_on_backfills(self, conn: Connection, due: DueWork) -> int:

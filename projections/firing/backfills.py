@@ -190,9 +190,12 @@ backfills = ReadModel(
     polled_by="scheduler",
 )
 
+# Companies take turns, so that one with many backfills does not hide those of others.
 _CAN_GO_ON = """
-    SELECT id, trigger_id, (doc->>'routineId')::uuid, (doc->>'companyId')::uuid FROM backfill
-    WHERE can_go_on ORDER BY position LIMIT %s"""
+    SELECT id, trigger_id, (doc->>'routineId')::uuid, (doc->>'companyId')::uuid FROM (
+        SELECT b.*, row_number() OVER (PARTITION BY doc->>'companyId' ORDER BY position) AS turn
+        FROM backfill b WHERE can_go_on) waiting
+    ORDER BY turn, position LIMIT %s"""
 _BACKFILL = Docs("SELECT doc FROM backfill WHERE id = %(id)s", Backfill)
 _BACKFILLS = Docs(
     "SELECT doc FROM backfill WHERE trigger_id = %(trigger_id)s "
@@ -204,7 +207,7 @@ _POSITION = "SELECT position FROM backfill WHERE trigger_id = %s AND id = %s"
 
 
 def waiting(conn: Connection, *, limit: int) -> list[WaitingBackfill]:
-    """Return the backfills that the scheduler can carry on, oldest first."""
+    """Return the backfills that the scheduler can carry on, oldest first, the companies in turns."""
     names = WaitingBackfill.__struct_fields__
     return [
         WaitingBackfill(**dict(zip(names, row, strict=True)))

@@ -78,6 +78,7 @@ Troubles = dict[AlertKind, Trouble]
 class TroubleRow(Row, frozen=True):
     """The troubles of a run, a schedule or a routine, and when there is something to do about one."""
 
+    company_id: UUID
     routine_id: UUID
     run_id: UUID | None = None
     bounds: AlertBounds = AlertBounds()
@@ -94,7 +95,7 @@ TROUBLE = Table("trouble", TroubleRow)
 
 SCHEMA = """
 CREATE TABLE trouble (
-    id uuid PRIMARY KEY, routine_id uuid NOT NULL, run_id uuid, bounds json NOT NULL, has_failed boolean,
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, routine_id uuid NOT NULL, run_id uuid, bounds json NOT NULL, has_failed boolean,
     is_left boolean NOT NULL, missed integer NOT NULL, watched integer, missing uuid[] NOT NULL, troubles json NOT NULL, due_at timestamptz);
 CREATE INDEX ON trouble (due_at, id);
 """
@@ -105,7 +106,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     id_, moment = recorded.stream_id, recorded.at
     match recorded.event:
         case RoutineCreated(settings=settings):
-            rows.add(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
+            rows.add(TROUBLE, _with_settings(_new_row(recorded, id_, id_), settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _change_row(rows, id_, lambda row: _with_settings(row, settings))
             if settings.status == "archived" and (routine := rows.get(TROUBLE, id_)) is not None:
@@ -116,7 +117,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             | TriggerRestored(routine_id=routine_id, kind="schedule")
         ):
             if rows.get(TROUBLE, id_) is None:
-                rows.put(TROUBLE, TroubleRow(id=id_, routine_id=routine_id))
+                rows.put(TROUBLE, _new_row(recorded, id_, routine_id))
         case TriggerDeleted():
             _change_row(rows, id_, lambda row: _run_again(row, moment))
         case TriggerMissed(reason=reason, count=count) if reason in TOO_LATE:
@@ -162,6 +163,11 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             yield TROUBLE, event.subject_id
         case _:
             yield TROUBLE, recorded.stream_id
+
+
+def _new_row(recorded: Recorded, id_: UUID, routine_id: UUID) -> TroubleRow:
+    """Return the row of what is in no trouble yet."""
+    return TroubleRow(id=id_, company_id=recorded.known_company_id, routine_id=routine_id)
 
 
 def _change_row(rows: Rows, key: UUID, change: Callable[[TroubleRow], TroubleRow]) -> None:
@@ -251,7 +257,7 @@ def _fire(rows: Rows, recorded: Recorded, event: RunFired) -> None:
         case Opened(issue_id=work_id) | Started(trajectory_id=work_id):
             routine = rows.get(TROUBLE, event.routine_id)
             bounds = UNWATCHED if routine is None or (routine.watched or 0) >= MOST_WATCHED else routine.bounds
-            row = TroubleRow(id=work_id, routine_id=event.routine_id, run_id=recorded.stream_id, bounds=bounds)
+            row = replace(_new_row(recorded, work_id, event.routine_id), run_id=recorded.stream_id, bounds=bounds)
             planned_at = event.occurrence if event.is_scheduled and event.occurrence is not None else moment
             row = _begin_late(_note_work(row, "todo", moment), "overdue", planned_at, bounds.overdue_after_sec)
             rows.add(TROUBLE, _planned_row(row))
@@ -345,7 +351,7 @@ KIND: dict[type, AlertKind] = {
 
 troubles = ReadModel(
     name="troubles",
-    version=2,
+    version=3,
     tables=(TROUBLE,),
     schema=SCHEMA,
     fold=fold,
@@ -394,6 +400,7 @@ def due_alerts(row: TroubleRow, now: datetime) -> Iterator[DueAlert]:
         if is_closing or (not trouble.is_raised and trouble.alert_at <= now):
             yield DueAlert(
                 id=row.id,
+                company_id=row.company_id,
                 kind=kind,
                 step="close" if is_closing else "raise",
                 since=trouble.since,

@@ -22,7 +22,14 @@ def run(app, routine):
 def alert(app, routine, run, kind="untaken", step="raise"):
     """The scheduler finds an alert that is due."""
     row = DueAlert(
-        id=issue_of_run(run), kind=kind, step=step, since=app.now, routine_id=routine, run_id=run, bound_sec=3_600
+        id=issue_of_run(run),
+        company_id=app.company,
+        kind=kind,
+        step=step,
+        since=app.now,
+        routine_id=routine,
+        run_id=run,
+        bound_sec=3_600,
     )
     return app.carry_out(alerts.settle, [row])
 
@@ -69,7 +76,16 @@ def test_the_same_trouble_is_another_one_when_it_begins_again(app, routine, run)
 def test_a_failing_routine_says_why_its_run_failed(app, routine, run):
     patch = IssuePatch(status="cancelled", failure_reason="exit status 3")
     app.ask(issues.update, issue_of_run(run), patch, None)
-    row = DueAlert(id=routine, kind="failing", step="raise", since=app.now, routine_id=routine, run_id=run, count=1)
+    row = DueAlert(
+        id=routine,
+        company_id=app.company,
+        kind="failing",
+        step="raise",
+        since=app.now,
+        routine_id=routine,
+        run_id=run,
+        count=1,
+    )
 
     app.carry_out(alerts.settle, [row])
 

@@ -11,11 +11,13 @@ from domain.routines.alert import Alert, DueAlert
 from tests.given import given
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-ROUTINE, RUN, SUBJECT = uuid4(), uuid4(), uuid4()
+COMPANY, ROUTINE, RUN, SUBJECT = (uuid4() for _ in range(4))
 
 
 def due_alert(kind, step="raise", **fields):
-    return DueAlert(id=SUBJECT, kind=kind, step=step, since=NOON, routine_id=ROUTINE, run_id=RUN, **fields)
+    return DueAlert(
+        id=SUBJECT, company_id=COMPANY, kind=kind, step=step, since=NOON, routine_id=ROUTINE, run_id=RUN, **fields
+    )
 
 
 @pytest.mark.parametrize(

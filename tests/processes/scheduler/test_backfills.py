@@ -187,6 +187,22 @@ def test_more_than_one_unit_of_work_holds_is_carried_out_by_the_ticks_that_follo
 # Once
 
 
+def test_a_company_with_more_backfills_than_a_tick_carries_on_does_not_hide_that_of_another(
+    company_fixture, executor, backfill_fixture, monkeypatch
+):
+    monkeypatch.setattr(schedulers, "MAX_BACKFILLS", 2)
+    quiet = CompanyFixture(executor)
+    for armed in company_fixture.routines(3, next_at=NOON + MINUTE):
+        backfill_fixture.up(armed)
+    [armed] = quiet.routines(next_at=NOON + MINUTE)
+    backfill_fixture.up(armed)
+
+    backfill_fixture.tick()
+
+    fired_ids = [run.event.routine_id for run in backfill_fixture.happened(RunFired)]
+    assert (2, True) == (len(fired_ids), armed.routine_id in fired_ids)
+
+
 def test_it_waits_while_a_read_model_is_far_behind_the_log(company_fixture, clock, backfill_fixture, monkeypatch):
     """Whoever reads waits for the slowest; a schedule that is due fires all the same."""
     monkeypatch.setattr(schedulers, "MAX_EVENTS_BEHIND", 5)

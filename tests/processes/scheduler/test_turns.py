@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from domain.events import RunFired, TriggerDeleted
+from domain.events import AlertUntaken, RunFired, TriggerDeleted
 from processes.scheduler import batches
 from processes.scheduler import scheduler as schedulers
 from processes.scheduler.scheduler import Scheduler
@@ -97,3 +97,21 @@ def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(
     clock.now += schedulers.REFRESH
     assert 0 == hurried_scheduler.tick(conn)
     assert 50 == len(events_of(RunFired))
+
+
+def test_a_company_with_very_many_alerts_does_not_keep_those_of_another_waiting(
+    executor, hurried_scheduler, conn, clock, events_of
+):
+    busy, quiet = CompanyFixture(executor), CompanyFixture(executor)
+    busy.routines(100, next_at=NOON, cron="0 12 1 1 *")
+    [armed] = quiet.routines(next_at=NOON + INSTANT, cron="0 12 1 1 *")
+    clock.now = NOON + INSTANT
+    while hurried_scheduler.tick(conn):
+        pass
+
+    clock.now += timedelta(hours=1)
+    hurried_scheduler.tick(conn)
+
+    raised = [row.event.routine_id for row in events_of(AlertUntaken)]
+    assert 50 == len(raised)
+    assert armed.routine_id in raised

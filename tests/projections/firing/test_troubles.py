@@ -22,7 +22,7 @@ from domain.values import AlertBounds, Opened, RoutineSettings, TriggerSettings
 from projections.engine.rows_in_memory import RowsInMemory
 from projections.firing import troubles
 
-ROUTINE, TRIGGER, RUN, OTHER_RUN = (UUID(int=number) for number in range(1, 5))
+ROUTINE, TRIGGER, RUN, OTHER_RUN, COMPANY = (UUID(int=number) for number in range(1, 6))
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 MISSED = TriggerMissed(first=NOON, last=NOON, count=3, reason="skip_missed", next_at=NOON + MINUTE)
@@ -38,7 +38,7 @@ class Log:
     def record(self, stream_id, event):
         self.now += MINUTE
         recorded = Recorded(
-            stream_id=stream_id, version=1, at=self.now, actor="scheduler", company_id=None, event=event
+            stream_id=stream_id, version=1, at=self.now, actor="scheduler", company_id=COMPANY, event=event
         )
         troubles.fold(recorded, self.rows)
         return self.now
