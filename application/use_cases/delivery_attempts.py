@@ -62,17 +62,21 @@ def _address_of(work: UnitOfWork, pending: PendingDelivery) -> Address:
             return _of_trajectory(work, pending)
 
 
-def record(work: UnitOfWork, pending: PendingDelivery, answer: Answer) -> bool:
+def record(work: UnitOfWork, pending: PendingDelivery, url: str, answer: Answer) -> bool:
     """
-    Record what became of an attempt; return False when another process has recorded one meanwhile.
+    Record what became of an attempt at this URL; return False when another process has recorded one meanwhile.
 
-    A receiver that answers that it is gone is sent nothing more.
+    A receiver that answers that it is gone is sent nothing more, unless it has another URL by now. What somebody asked for
+    during the attempt is still to be sent, so that is recorded anew after the outcome, which ends all requests before it.
     """
-    if not is_due(work, pending):
-        return False
     state = work.get(DELIVERY, pending.id)
-    work.record(pending.id, delivery.record_attempt(pending.id, state, answer, work.now), pending.company_id)
-    if answer.status == GONE:
+    news = work.version_of(pending.id) - pending.version
+    if news > (state.requests if state is not None else 0):
+        return False
+    has_moved = _url_of(work, pending) not in {url, None}
+    outcome = delivery.record_attempt(pending.id, pending.attempts, answer, work.now, has_moved=has_moved)
+    work.record(pending.id, [*outcome, *([delivery.request(pending)] if news else [])], pending.company_id)
+    if answer.status == GONE and not has_moved:
         _close(work, pending)
     return True
 
@@ -83,6 +87,19 @@ def give_up(work: UnitOfWork, pending: PendingDelivery, reason: str) -> bool:
         return False
     work.record(pending.id, delivery.given_up(work.get(DELIVERY, pending.id), reason), pending.company_id)
     return True
+
+
+def _url_of(work: UnitOfWork, pending: PendingDelivery) -> str | None:
+    """Return the URL that the receiver has now; None if it has none. That of a callback never changes."""
+    match pending.kind:
+        case "webhook":
+            current = work.get(ENDPOINT, pending.target_id)
+            return None if current is None else current.settings.url
+        case "heartbeat":
+            holder = work.get(AGENT, pending.target_id)
+            return None if holder is None else holder.profile.heartbeat_url
+        case "callback":
+            return None
 
 
 def _close(work: UnitOfWork, pending: PendingDelivery) -> None:

@@ -10,11 +10,11 @@ from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
 from application.use_cases import signing_secrets, targets
 from application.use_cases.board import companies
 from application.use_cases.references import merge_patch
-from domain.delivery import endpoint
+from domain.delivery import delivery, endpoint
 from domain.delivery.delivery import PendingDelivery
 from domain.delivery.endpoint import Endpoint
 from domain.errors import NotFound
-from domain.events import DeliveryRequested, EndpointCreated, EndpointDeleted
+from domain.events import EndpointCreated, EndpointDeleted
 from domain.identity import delivery_of
 from domain.values import EndpointSettings, Value
 from domain.webhooks import signing_keys
@@ -82,13 +82,16 @@ def test(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: 
 
 
 def redeliver(work: UnitOfWork, principal: Principal, company_id: UUID, pending: PendingDelivery) -> UUID:
-    """Send a delivery once more under the same id, whatever became of it; raise NotFound for one of another company."""
+    """
+    Send a delivery once more under the same id, whatever became of it; raise NotFound for one of another company.
+
+    The attempt that begins next is the one that was asked for. One that is under way does not count.
+    """
     may_list(work, principal, company_id)
     if pending.company_id != company_id:
         raise NotFound("Delivery not found")
     work.get(DELIVERY, pending.id)
-    request = DeliveryRequested(kind=pending.kind, target_id=pending.target_id, position=pending.position)
-    work.record(pending.id, [request], company_id)
+    work.record(pending.id, [delivery.request(pending)], company_id)
     return pending.id
 
 

@@ -49,6 +49,7 @@ class Delivery(Value, frozen=True):
 
     attempts: int = 0  # since it was last requested
     ended: bool = False
+    requests: int = 0  # since an outcome was last recorded
 
 
 def evolve(delivery: Delivery | None, event: DeliveryEvent) -> Delivery:
@@ -63,17 +64,33 @@ def evolve(delivery: Delivery | None, event: DeliveryEvent) -> Delivery:
         case None | Delivery(ended=False), DeliveryDelivered(attempt=attempt) | DeliveryDead(attempt=attempt):
             return Delivery(attempts=attempt, ended=True)
         case _, DeliveryRequested():
-            return Delivery()
+            return Delivery(requests=1 if delivery is None else delivery.requests + 1)
         case _:
             raise ImpossibleHistory(delivery, event)
 
 
-def record_attempt(delivery_id: UUID, delivery: Delivery | None, answer: Answer, now: datetime) -> list[DeliveryEvent]:
-    """Record the result of an attempt: delivered, failed with the moment of the next attempt, or dead after the last one."""
-    attempt = (delivery.attempts if delivery else 0) + 1
+def request(pending: PendingDelivery) -> DeliveryRequested:
+    """Ask for the delivery to be sent once more."""
+    return DeliveryRequested(kind=pending.kind, target_id=pending.target_id, position=pending.position)
+
+
+def record_attempt(
+    delivery_id: UUID, attempts: int, answer: Answer, now: datetime, *, has_moved: bool = False
+) -> list[DeliveryEvent]:
+    """
+    Record the result of an attempt: delivered, failed with the moment of the next attempt, or dead after the last one.
+
+    `attempts` is how many there were before. A receiver that `has_moved` meanwhile is not gone, whatever its old address
+    has answered.
+    """
+    attempt = attempts + 1
     if answer.is_good and answer.status is not None:
         return [DeliveryDelivered(attempt=attempt, status=answer.status, took_ms=answer.took_ms)]
-    again_at = None if answer.status == GONE else retry.next_at(delivery_id, attempt, now, answer.retry_after)
+    again_at = (
+        None
+        if answer.status == GONE and not has_moved
+        else retry.next_at(delivery_id, attempt, now, answer.retry_after)
+    )
     if again_at is None:
         return [DeliveryDead(attempt=attempt, reason=answer.words, status=answer.status, took_ms=answer.took_ms)]
     return [

@@ -62,8 +62,11 @@ class Witnesses:
         if not self._are_named:
             await asyncio.to_thread(witnessing.name_witnesses, conn, list(self._witnesses))
             self._are_named = True
-        if not self._witnesses or (self._rests_until is not None and self._clock() < self._rests_until):
+        now = self._clock()
+        # A rest that is longer than TAKEN began before the clock was set back.
+        if not self._witnesses or (self._rests_until is not None and now < self._rests_until <= now + TAKEN):
             return 0
+        self._rests_until = None
         due = await asyncio.to_thread(self._find_due, conn)
         if due:
             self._round = asyncio.create_task(self._ask_witnesses(conn))

@@ -7,7 +7,8 @@ receiver may have under way is bounded (domain/bounds/limits.py), and companies 
 
 Any number of processes may run. A process holds a lock of Postgres on the delivery that it attempts, or on the whole
 partition where the endpoint wants its deliveries in order; the lock ends with the process. So a delivery is sent at
-least once, and each attempt is recorded once.
+least once, and each attempt is recorded once. What was sent is not sent again because its outcome cannot be recorded, as
+while the database is away: the process remembers it.
 """
 
 import asyncio
@@ -56,6 +57,7 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 LISTEN_S = 5.0  # longest wait for a notification, in case one is not heard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 KNOWN_HOSTS = 10_000  # how many partitions have the host of their last delivery remembered
+MOST_UNRECORDED = 10_000  # how many outcomes are remembered that could not be recorded
 REST = timedelta(seconds=5)  # how long a delivery that failed by an error of our own is left alone
 SLOWEST = timedelta(hours=1)  # no partition waits for longer while its company has too many failed attempts
 TAKEN = timedelta(seconds=0.5)  # how long a delivery that another process is sending is left alone
@@ -70,6 +72,14 @@ class Load(msgspec.Struct, frozen=True):
 
     host: Host
     size: int
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A delivery that was sent to this URL, and the answer, which could not be recorded yet."""
+
+    pending: PendingDelivery
+    url: str
+    answer: Answer
 
 
 class DeliveryWorker:
@@ -87,6 +97,7 @@ class DeliveryWorker:
         self._limits = executor.store.limits
         self._on_their_way: dict[UUID, tuple[PendingDelivery, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
+        self._unrecorded: dict[UUID, Sent] = {}  # by delivery: recorded instead of sending it again
         # Until when partitions wait that fail, in companies with many failures.
         self._slow_partitions: dict[UUID, datetime] = {}
         self._failures = Rate("failed attempts", self._limits.max_company_failed_attempts_per_minute)
@@ -214,7 +225,9 @@ class DeliveryWorker:
             self._resting[pending.id] = self._executor.clock() + TAKEN
             return
         try:
-            if await asyncio.to_thread(self._is_due, pending):
+            if (sent := self._unrecorded.get(pending.id)) is not None:
+                await self._record_sent(sent)
+            elif await asyncio.to_thread(self._is_due, pending):
                 await self._attempt_delivery(pending)
         except Exception as error:
             if isolation.is_away(error):
@@ -244,11 +257,22 @@ class DeliveryWorker:
             self._bytes.take(pending.company_id, load.size)
         try:
             answer = await self._client.post(address.url, headers, payload.body, company_id=pending.company_id)
-            await asyncio.to_thread(self._record_attempt, lambda work: delivery_attempts.record(work, pending, answer))
+            await self._record_sent(Sent(pending=pending, url=address.url, answer=answer))
         finally:
             self._bytes.give_back(pending.company_id, load.size)
             self._hosts[load.host] -= 1
             self._hosts += Counter()  # removes the entries whose count is 0
+
+    async def _record_sent(self, sent: Sent) -> None:
+        """Record the outcome of an attempt; one that cannot be recorded is remembered until the delivery is looked at again."""
+        pending, answer = sent.pending, sent.answer
+        while len(self._unrecorded) >= MOST_UNRECORDED:
+            del self._unrecorded[next(iter(self._unrecorded))]
+        self._unrecorded[pending.id] = sent
+        await asyncio.to_thread(
+            self._record_attempt, lambda work: delivery_attempts.record(work, pending, sent.url, answer)
+        )
+        self._unrecorded.pop(pending.id, None)
         if not answer.is_good:
             self._note_failure(pending)
         _log_attempt(pending, answer)

@@ -462,10 +462,13 @@ class Story:
         self.ask(endpoints.rotate, postal, endpoint.endpoint_id, 60)
         self.issue(postal, "Told", assignee_agent_id=scout)
         self.ask(endpoints.test, postal, endpoint.endpoint_id)
-        answers = {endpoint.endpoint_id: Answer(status=503), gone.endpoint_id: Answer(status=410)}
+        answers = {
+            endpoint.endpoint_id: ("https://example.com/in", Answer(status=503)),
+            gone.endpoint_id: ("https://example.com/gone", Answer(status=410)),
+        }
         settled_count = self.settle_letters(answers)
         self.ask(endpoints.redeliver, postal, next(pending for pending in settled_count if pending.target_id == scout))
-        self.settle_letters({scout: Answer(status=410)})
+        self.settle_letters({scout: ("https://example.com/beat", Answer(status=410))})
         self.issue(postal, "More")
         self.lease(postal, scout)
         self.ask(endpoints.delete, postal, gone.endpoint_id)
@@ -493,11 +496,13 @@ class Story:
         return pending_deliveries.due(self.conn, self.now, of_lane=100, limit=100)
 
     def settle_letters(self, answers):
-        """Every letter that waits is answered as its target answers, well unless told otherwise; gives the letters."""
+        """Every letter that waits is answered as its target answers at its URL, well unless told otherwise; gives the letters."""
         waiting = self.pending_deliveries()
         for pending in waiting:
-            answer = answers.get(pending.target_id, Answer(status=200))
-            self.executor.attempt(lambda work, pending=pending, answer=answer: post.record(work, pending, answer))
+            url, answer = answers.get(pending.target_id, ("", Answer(status=200)))
+            self.executor.attempt(
+                lambda work, pending=pending, url=url, answer=answer: post.record(work, pending, url, answer)
+            )
         return waiting
 
     def opened(self):

@@ -117,10 +117,12 @@ def test_a_callback_is_signed_if_its_call_has_a_secret(app):
 def test_an_attempt_that_fails_is_made_again_and_what_is_delivered_is_done_with(app, endpoint):
     one = pending_delivery(app, endpoint.endpoint_id)
 
-    assert app.carry_out(delivery_attempts.record, one, Answer(status=503))
+    assert app.carry_out(delivery_attempts.record, one, HOOK, Answer(status=503))
     assert not app.executor.query(lambda work: delivery_attempts.is_due(work, one))
-    assert not app.carry_out(delivery_attempts.record, one, Answer(status=200))
-    assert app.carry_out(delivery_attempts.record, pending_delivery(app, endpoint.endpoint_id), Answer(status=200))
+    assert not app.carry_out(delivery_attempts.record, one, HOOK, Answer(status=200))
+    assert app.carry_out(
+        delivery_attempts.record, pending_delivery(app, endpoint.endpoint_id), HOOK, Answer(status=200)
+    )
 
     [failed] = app.events(DeliveryFailed)
     assert failed.next_at > app.now
@@ -130,8 +132,8 @@ def test_an_attempt_that_fails_is_made_again_and_what_is_delivered_is_done_with(
 def test_a_receiver_that_is_gone_gets_nothing_more(app, endpoint):
     app.ask(agents.update, app.agent, AgentPatch(heartbeat_url=HOOK))
 
-    app.carry_out(delivery_attempts.record, pending_delivery(app, endpoint.endpoint_id), Answer(status=410))
-    app.carry_out(delivery_attempts.record, pending_delivery(app, app.agent, "heartbeat"), Answer(status=410))
+    app.carry_out(delivery_attempts.record, pending_delivery(app, endpoint.endpoint_id), HOOK, Answer(status=410))
+    app.carry_out(delivery_attempts.record, pending_delivery(app, app.agent, "heartbeat"), HOOK, Answer(status=410))
 
     assert 2 == len(app.events(DeliveryDead))
     assert not app.state(ENDPOINT, endpoint.endpoint_id).settings.enabled

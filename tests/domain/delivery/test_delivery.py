@@ -42,7 +42,7 @@ def delivery_failed(attempt):
 
 @pytest.mark.parametrize("status", [200, 204, 299])
 def test_2xx_has_arrived(status):
-    assert delivery.record_attempt(ID, None, Answer(status=status, took_ms=5), NOW) == [
+    assert delivery.record_attempt(ID, 0, Answer(status=status, took_ms=5), NOW) == [
         DeliveryDelivered(attempt=1, status=status, took_ms=5)
     ]
 
@@ -50,7 +50,7 @@ def test_2xx_has_arrived(status):
 @pytest.mark.parametrize("status", [100, 199, 300, 301, 302, 400, 404, 429, 500, 503, None])
 def test_anything_else_is_tried_again(status):
     answer = Answer(status=status, reason=None if status else "No answer", took_ms=7)
-    [attempt] = delivery.record_attempt(ID, None, answer, NOW)
+    [attempt] = delivery.record_attempt(ID, 0, answer, NOW)
 
     assert isinstance(attempt, DeliveryFailed)
     assert (attempt.status, attempt.took_ms) == (status, 7)
@@ -59,18 +59,18 @@ def test_anything_else_is_tried_again(status):
 
 
 def test_410_is_the_end():
-    assert delivery.record_attempt(ID, None, Answer(status=410, took_ms=7), NOW) == [
+    assert delivery.record_attempt(ID, 0, Answer(status=410, took_ms=7), NOW) == [
         DeliveryDead(attempt=1, reason="The receiver answered 410", status=410, took_ms=7)
     ]
 
 
 def test_the_last_attempt_is_the_end_and_whoever_asks_for_it_again_begins_anew():
     last = given(delivery.evolve, delivery_failed(retry.MOST_ATTEMPTS - 1))
-    [dead] = delivery.record_attempt(ID, last, Answer(status=500), NOW)
+    [dead] = delivery.record_attempt(ID, last.attempts, Answer(status=500), NOW)
 
     assert isinstance(dead, DeliveryDead)
     anew = given(delivery.evolve, delivery_failed(1), dead, ASKED_AGAIN)
-    assert anew == delivery.Delivery()
+    assert anew == delivery.Delivery(requests=1)
 
 
 def test_nothing_follows_the_end_unless_somebody_asks():

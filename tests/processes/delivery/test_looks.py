@@ -6,15 +6,17 @@ from datetime import timedelta
 from functools import partial
 from zlib import crc32
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
+from application.event_store.postgres_errors import ClockDiffers
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.request_bodies.board import AgentDraft, AgentPatch, CompanyDraft
 from application.request_bodies.endpoints import EndpointPatch
 from application.request_bodies.jetty import RunCreate
-from application.use_cases import endpoints
+from application.use_cases import delivery_attempts, endpoints
 from application.use_cases.board import agents, companies
 from application.use_cases.jetty import trajectories
 from domain.delivery.delivery import Answer
@@ -50,6 +52,7 @@ class Receivers(Client):
 
     def __init__(self):
         self.got = []
+        self.statuses = {}  # of the answers of a URL, in order; after them, and for any other URL, 200
         self._hanging = {}
 
     def hang(self, *urls):
@@ -63,7 +66,7 @@ class Receivers(Client):
         self.got.append(url)
         if url in self._hanging:
             await self._hanging[url].wait()
-        return Answer(status=200)
+        return Answer(status=self.statuses[url].pop(0) if self.statuses.get(url) else 200)
 
 
 class Looks:
@@ -167,6 +170,171 @@ def test_what_is_asked_for_again_in_order_waits_for_the_attempt_of_the_same_proc
     looking(steps)
 
 
+@pytest.fixture
+def attempt_under_way(shared_fixture, looking):
+    """
+    Does something while the first attempt of a delivery is under way.
+
+    Returns the delivery, and where it was sent, when nothing more is due at that moment.
+    """
+
+    def run(meanwhile, *statuses):
+        endpoint, _ = shared_fixture.endpoint(HOOK)
+        shared_fixture.issue()
+        [pending] = shared_fixture.list_deliveries()
+
+        async def steps(looks):
+            looks.receivers.hang(HOOK)
+            looks.receivers.statuses[HOOK] = list(statuses)
+            assert 1 == await looks.look()
+            await looks.sent(1)
+            meanwhile(endpoint, pending)
+            assert 0 == await looks.look()
+            await looks.finish()
+            while await looks.look():
+                await looks.finish()
+            [delivery] = shared_fixture.list_deliveries()
+            result.append((delivery, [*looks.receivers.got]))
+            looks.now += timedelta(minutes=1)  # whatever waits for its next attempt is sent after the steps
+
+        result = []
+        looking(steps)
+        return result[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("requests", "statuses", "last_statuses"),
+    [(1, [200], [200, 200]), (2, [200], [200, 200]), (1, [500], [500, 200]), (1, [200, 410], [200, 410])],
+)
+def test_what_is_asked_for_again_during_an_attempt_is_sent_once_more_and_both_outcomes_are_shown(
+    shared_fixture, attempt_under_way, requests, statuses, last_statuses
+):
+    def ask_again(_endpoint, pending):
+        for _ in range(requests):
+            shared_fixture.ask(endpoints.redeliver, shared_fixture.company, pending_delivery_of(pending))
+
+    delivery, received = attempt_under_way(ask_again, *statuses)
+
+    assert [HOOK, HOOK] == received
+    assert last_statuses == [attempt.status for attempt in delivery.attempts]
+    assert ("dead" if last_statuses[-1] == 410 else "delivered") == delivery.status
+
+
+def test_what_is_asked_for_several_times_before_its_attempt_begins_is_sent_once(shared_fixture, looking):
+    shared_fixture.endpoint(HOOK)
+    shared_fixture.issue()
+    [pending] = shared_fixture.list_deliveries()
+
+    async def steps(looks):
+        for _ in range(2):
+            shared_fixture.ask(endpoints.redeliver, shared_fixture.company, pending_delivery_of(pending))
+        assert 1 == await looks.look()
+        await looks.finish()
+        assert 0 == await looks.look()
+        assert [HOOK] == looks.receivers.got
+
+    looking(steps)
+
+
+def test_a_receiver_that_is_gone_is_sent_nothing_more_though_somebody_asked_during_the_attempt(
+    shared_fixture, attempt_under_way
+):
+    def ask_again(_endpoint, pending):
+        shared_fixture.ask(endpoints.redeliver, shared_fixture.company, pending_delivery_of(pending))
+
+    delivery, received = attempt_under_way(ask_again, 410)
+
+    assert ([HOOK], "dead") == (received, delivery.status)
+    assert ["The receiver answered 410", "The endpoint is disabled"] == [
+        attempt.reason for attempt in delivery.attempts
+    ]
+
+
+def test_an_address_that_is_gone_says_nothing_of_the_one_that_was_given_meanwhile(shared_fixture, attempt_under_way):
+    def move(endpoint, _pending):
+        patch = EndpointPatch(url="https://example.org/new")
+        shared_fixture.ask(endpoints.update, shared_fixture.company, endpoint, patch)
+        disabled_before.append(len(shared_fixture.events(EndpointDisabled)))
+
+    disabled_before = []
+    delivery, _ = attempt_under_way(move, 410)
+
+    assert disabled_before == [len(shared_fixture.events(EndpointDisabled))]
+    assert ("waiting", [410]) == (delivery.status, [attempt.status for attempt in delivery.attempts])
+    assert ["delivered"] == [one.status for one in shared_fixture.list_deliveries()]
+
+
+@pytest.mark.parametrize("change", ["disabled", "deleted", "rotated"])
+@pytest.mark.parametrize(("status", "outcome"), [(200, "delivered"), (410, "dead"), (500, "waiting")])
+def test_whatever_becomes_of_an_endpoint_the_outcome_of_the_attempt_under_way_is_shown_once(
+    shared_fixture, attempt_under_way, change, status, outcome
+):
+    def change_endpoint(endpoint, _pending):
+        company = shared_fixture.company
+        match change:
+            case "disabled":
+                shared_fixture.ask(endpoints.update, company, endpoint, EndpointPatch(enabled=False))
+            case "deleted":
+                shared_fixture.ask(endpoints.delete, company, endpoint)
+            case _:
+                shared_fixture.ask(endpoints.rotate, company, endpoint, 0)
+
+    delivery, received = attempt_under_way(change_endpoint, status)
+
+    assert ([HOOK], outcome) == (received, delivery.status)
+    assert [status] == [attempt.status for attempt in delivery.attempts]
+
+
+@pytest.mark.parametrize("error", [psycopg.OperationalError, ClockDiffers])
+def test_an_outcome_that_could_not_be_recorded_is_recorded_later_and_nothing_is_sent_again(
+    shared_fixture, looking, monkeypatch, error
+):
+    shared_fixture.endpoint(HOOK)
+    shared_fixture.issue()
+    [pending] = shared_fixture.list_deliveries()
+    record = delivery_attempts.record
+
+    async def steps(looks):
+        monkeypatch.setattr(delivery_attempts, "record", lambda *_: (_ for _ in ()).throw(error("no")))
+        for _ in range(3):
+            assert 1 == await looks.look()
+            await looks.finish()
+            looks.now += worker.REST
+        monkeypatch.setattr(delivery_attempts, "record", record)
+        assert 1 == await looks.look()
+        await looks.finish()
+        assert [HOOK] == looks.receivers.got
+
+    looking(steps)
+
+    assert ["delivered"] == [one.status for one in shared_fixture.list_deliveries() if one.id == pending.id]
+
+
+def test_what_a_process_had_sent_when_it_ended_is_sent_by_another_and_has_one_outcome(shared_fixture, looking):
+    shared_fixture.endpoint(HOOK)
+    shared_fixture.issue()
+    [pending] = shared_fixture.list_deliveries()
+
+    async def steps(looks):
+        looks.receivers.hang(HOOK)
+        await looks.look()
+        await looks.sent(1)
+        [task] = looks.worker.tasks
+        task.cancel()
+        await asyncio.wait([task])
+        other = Looks(shared_fixture.system, looks.conn, looks.locks)
+        assert 1 == await other.look()
+        await other.finish()
+        assert [HOOK] == other.receivers.got
+
+    looking(steps)
+
+    [shown] = shared_fixture.list_deliveries()
+    assert (pending.id, "delivered", 1) == (shown.id, shown.status, len(shown.attempts))
+
+
 def test_an_attempt_that_outlasts_an_outage_is_recorded_and_is_no_outage_itself(shared_fixture, looking):
     shared_fixture.endpoint(HOOK)
     shared_fixture.issue()
@@ -213,7 +381,7 @@ def test_a_delivery_that_fails_by_an_error_of_our_own_is_left_alone_for_a_while_
 
 def test_what_can_never_be_sent_is_given_up_with_the_reason(shared_fixture, looking, monkeypatch):
     shared_fixture.endpoint(HOOK)
-    after = shared_fixture.system.store.after
+    after, before = shared_fixture.system.store.after, len(shared_fixture.events(DeliveryDead))
 
     def read(position, most):
         events = after(position, most)
@@ -234,7 +402,7 @@ def test_what_can_never_be_sent_is_given_up_with_the_reason(shared_fixture, look
     shared_fixture.issue()
     looking(steps)
 
-    reasons = [event.reason for event in shared_fixture.events(DeliveryDead)]
+    reasons = [event.reason for event in shared_fixture.events(DeliveryDead)[before:]]
     assert ["The event cannot be read by this version of the service", "It is too large"] == reasons
 
 

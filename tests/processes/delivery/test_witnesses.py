@@ -194,6 +194,10 @@ def test_witnesses_that_another_process_is_asking_are_left_alone_for_a_moment(
         assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (1, [])
         await asyncio.gather(*here.tasks)
 
+        clock.now -= timedelta(hours=1)  # it is put right
+        assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (1, [])
+        await asyncio.gather(*here.tasks)
+
     signed_log.grow(3)
     with bootstrap.connect(system.settings) as conn, bootstrap.connect(system.settings) as other:
         assert delivery_locks.hold(other, LOCK)
