@@ -36,7 +36,7 @@ def find_absence(settings: Settings) -> psycopg.OperationalError | None:
     return None
 
 
-def wait(system: System, stop: Stop) -> None:
+def open_when_ready(system: System, stop: Stop) -> None:
     """
     Open the pool of the system as soon as the database can be reached and is ready; leave it closed if stopped before.
 

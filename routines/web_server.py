@@ -50,24 +50,24 @@ def serve(settings: Settings, host: str, port: int, fd: int | None = None, *, is
         with_routines = has_jetty_routines(os.environ)
         app = create_app(backend, public_url, settings.webhook_rate, jetty_routines=with_routines)
         running = server(app, settings, host, port)
-        with nullcontext() if is_checked else _database_awaited(system, running):
+        with nullcontext() if is_checked else _opening_pool(system, running):
             running.run(None if fd is None else [socket.socket(fileno=fd)])
 
 
 @contextmanager
-def _database_awaited(system: System, running: uvicorn.Server) -> Iterator[None]:
+def _opening_pool(system: System, running: uvicorn.Server) -> Iterator[None]:
     """Wait for the database beside the server, which ends if the database is not ready: then the reason is raised."""
     refusals: list[Exception] = []
 
-    def wait() -> None:
+    def open_pool() -> None:
         try:
-            database_check.wait(system, stop)
+            database_check.open_when_ready(system, stop)
         except Exception as error:  # noqa: BLE001 it is raised when the server has ended
             refusals.append(error)
             running.should_exit = True
 
     stop = Stop()
-    with run_beside("database", wait, stop):
+    with run_beside("database", open_pool, stop):
         yield
     if refusals:
         raise refusals[0]

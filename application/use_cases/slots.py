@@ -52,8 +52,8 @@ def newest_live_work(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWor
     """
     Return the live work that changed last (contract 5.2); None when there is none, or where the policy opens anyway.
 
-    What is not attended does not count. The last is the last in the log, which clients see as the `activeIssue`, whatever the
-    clock said.
+    What is not attended does not count. The order is that of the log, whatever the clock said, so it is what clients see as the
+    `activeIssue`.
     """
     if routine.settings.concurrency_policy in ("always_enqueue", "cancel_previous"):
         return None

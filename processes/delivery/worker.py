@@ -366,11 +366,11 @@ def run(
     client: Client,
     connect: Callable[[], Connection],
     stop: Stop,
-    outage: Outage | None = None,
+    outage: Outage,
 ) -> None:
     """Send deliveries until stopped. Waits for a database that is away and for read models that are being rebuilt."""
 
-    async def keep_sending(outage: Outage) -> None:
+    async def keep_sending() -> None:
         threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
         asyncio.get_running_loop().set_default_executor(threads)
         wakeup = Wakeup(connect)
@@ -386,4 +386,4 @@ def run(
         wakeup.close()
         await client.close()
 
-    asyncio.run(keep_sending(outage or Outage()))
+    asyncio.run(keep_sending())

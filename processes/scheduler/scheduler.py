@@ -255,9 +255,9 @@ def in_turns(rows: Sequence[InTurns]) -> list[InTurns]:
     return [row for turn in zip_longest(*by_company.values()) for row in turn if row is not None]
 
 
-def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop, outage: Outage | None = None) -> None:
+def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop, outage: Outage) -> None:
     """Tick until stopped. Waits for a database that is away and for read models that are being rebuilt."""
-    wakeup, outage = Wakeup(connect), outage or Outage()
+    wakeup = Wakeup(connect)
     while not stop.is_set():
         try:
             with connect() as conn:

@@ -84,7 +84,7 @@ def process(name: str) -> Iterator[tuple[System, Stop]]:
             bootstrap.system(start.settings, tells_outages=True, opens=start.is_checked) as system,
         ):
             if not start.is_checked:
-                database_check.wait(system, stop)
+                database_check.open_when_ready(system, stop)
             yield system, stop
         logs.log.info("stopped")
     except Exception as error:  # noqa: BLE001 it is raised unless there is a sentence about it

@@ -1,10 +1,12 @@
 """A workplace and a scheduler on a clock of our own; loops in threads, on a connection of their own."""
 
 import threading
+from functools import partial
 
 import pytest
 
 from application.execute import Executor
+from application.outage import Outage
 from processes.scheduler import scheduler as schedulers
 from processes.scheduler.scheduler import Scheduler
 from routines import bootstrap
@@ -70,6 +72,10 @@ def scheduler_loop(executor, system, in_thread):
     """The scheduler's loop in a thread."""
 
     def start(executor=executor, connect=lambda: bootstrap.connect(system.settings), scheduler=None):
-        return in_thread(schedulers.run, scheduler or Scheduler(executor, system.store.after, batch=50), connect)
+        return in_thread(
+            partial(schedulers.run, outage=Outage()),
+            scheduler or Scheduler(executor, system.store.after, batch=50),
+            connect,
+        )
 
     return start

@@ -40,14 +40,14 @@ class Processes:
             stack.callback(process.wait)
             stack.callback(process.send_signal, signal.SIGTERM)
 
-    def said(self) -> list[list[dict[str, Any]]]:
+    def read_lines(self) -> list[list[dict[str, Any]]]:
         return [[json.loads(line) for line in log.read_text().splitlines()] for log in self._logs if log.exists()]
 
-    def events(self) -> list[list[str]]:
-        return [[line["event"] for line in lines] for lines in self.said()]
+    def list_events(self) -> list[list[str]]:
+        return [[line["event"] for line in lines] for lines in self.read_lines()]
 
     def wait_until_each_has_said(self, event: str) -> None:
-        wait_for(lambda: [True] * 4 == [event in events for events in self.events()], 60)
+        wait_for(lambda: [True] * 4 == [event in events for events in self.list_events()], 60)
 
     def health_status(self) -> int | None:
         with suppress(httpx.TransportError):
@@ -87,7 +87,7 @@ def test_a_process_that_has_waited_for_the_database_works_on_it(own_postgres: Lo
         wait_for(lambda: processes.health_status() == 200)
         with psycopg.connect(own_postgres.url("postgres"), autocommit=True) as conn:
             wait_for(lambda: conn.execute(IS_FOLDED).fetchone() == (True,))
-        assert [["database_unreachable", "database_reached"]] * 4 == processes.events()
+        assert [["database_unreachable", "database_reached"]] * 4 == processes.list_events()
 
 
 def test_a_process_that_has_waited_for_a_database_of_a_newer_version_does_nothing_and_ends(
@@ -100,8 +100,8 @@ def test_a_process_that_has_waited_for_a_database_of_a_newer_version_does_nothin
         own_postgres.start()
 
         assert [1] * 4 == [process.wait(60) for process in processes.forked]
-        assert [["database_unreachable", "ended"]] * 4 == processes.events()
-        reasons = {lines[-1]["reason"].partition(":")[0] for lines in processes.said()}
+        assert [["database_unreachable", "ended"]] * 4 == processes.list_events()
+        reasons = {lines[-1]["reason"].partition(":")[0] for lines in processes.read_lines()}
         assert {"A newer version wrote this database"} == reasons
     with psycopg.connect(own_postgres.url("postgres"), autocommit=True) as conn:
         assert (False,) == conn.execute(IS_FOLDED).fetchone()
@@ -113,4 +113,4 @@ def test_a_process_can_be_stopped_while_it_waits_for_the_database(own_postgres: 
             process.send_signal(signal.SIGTERM)
 
         assert [-signal.SIGTERM, 0, 0, 0] == [process.wait(60) for process in processes.forked]
-        assert [["database_unreachable"]] * 4 == processes.events()
+        assert [["database_unreachable"]] * 4 == processes.list_events()

@@ -174,10 +174,8 @@ class Reader:
         )
         versions, are_one = _newest_versions(reads)
         names = tuple(sorted({*CACHED_MODELS, *(name for read in reads for name in read.models)}))
-        found = None
-        if self._is_still and not new_queries and since is not None and cache.has_versions(versions):
-            found = await _look_whether_same(connection, names, since, lookups)
-        present, docs = found or await _look(connection, names, since, versions, lookups)
+        may_be_same = self._is_still and not new_queries and cache.has_versions(versions)
+        present, docs = await _look(connection, names, since, versions, lookups, may_be_same=may_be_same)
         changed = None if since is None else changed_since(since, present)
         documents: dict[DocumentQuery | None, Documents | None] = {None: None}
         for query, entry in entries.items():
@@ -229,26 +227,26 @@ def _entry_of(
     return CachedDocuments(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
 
 
-async def _look_whether_same(
-    connection: Connection, names: tuple[str, ...], since: Place, lookups: Iterable[Lookup | None]
-) -> tuple[PresentPositions, DocsByLookup] | None:
-    """Return what `_look` finds where the log and the models are still at a place, and no stream has moved; else None."""
-    values = [str(since.position), since.hash, since.made]
-    (is_same,), docs = await _look_up(connection, same_place_query, names, values, lookups)
-    if not is_same:
-        return None
-    reached: list[int | None] = [since.position] * len(names)
-    return PresentPositions(since.position, [], reached, since.made, since.hash, since.hash, []), docs
-
-
-async def _look(
+async def _look(  # noqa: PLR0913 what is asked, and what is known
     connection: Connection,
     names: tuple[str, ...],
     since: Place | None,
     versions: Versions,
-    lookups: Iterable[Lookup | None],
+    lookups: Sequence[Lookup | None],
+    *,
+    may_be_same: bool,
 ) -> tuple[PresentPositions, DocsByLookup]:
-    """Look at streams and models, and look these up, at one moment."""
+    """
+    Look at streams and models, and look these up, at one moment.
+
+    Where `may_be_same`, these were the versions at the place: so it is asked first whether the log and the models are still there.
+    """
+    if may_be_same and since is not None:
+        place = [str(since.position), since.hash, since.made]
+        (is_same,), docs = await _look_up(connection, same_place_query, names, place, lookups)
+        if is_same:
+            reached: list[int | None] = [since.position] * len(names)
+            return PresentPositions(since.position, [], reached, since.made, since.hash, since.hash, []), docs
     values = [versions_value(versions), None if since is None else str(since.position)]
     row, docs = await _look_up(connection, _positions_query, names, values, lookups)
     return PresentPositions(*row), docs

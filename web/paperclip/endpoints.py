@@ -200,7 +200,11 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         delivery_id: FromPath[DeliveryId],
     ) -> Response[Delivery]:
-        """Sends the message once more under the same id, whatever its outcome was before."""
+        """
+        Sends the message once more under the same id, whatever its outcome was before.
+
+        An attempt that is under way does not count; requests that come before the next one begins are answered by it together.
+        """
         backend.authorize(caller, use_cases.may_list, company_id)
         with backend.consistent_read(*DELIVERIES) as conn:
             if (delivery := delivery_history.one(conn, delivery_id)) is None:

@@ -1,12 +1,13 @@
 """A company that tells others, and a delivery process in a thread."""
 
 import ssl
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from msgspec.structs import replace
 
 from application.access import Caller
+from application.outage import Outage
 from application.request_bodies.board import CompanyDraft
 from application.request_bodies.endpoints import EndpointDraft
 from application.request_bodies.issues import IssueDraft
@@ -111,7 +112,10 @@ def start_delivery(delivery_fixture, in_thread):
             delivery_fixture.system.executor, delivery_fixture.system.store.after, client
         )
         return in_thread(
-            worker.run, delivery_worker, client, lambda: bootstrap.connect(delivery_fixture.system.settings)
+            partial(worker.run, outage=Outage()),
+            delivery_worker,
+            client,
+            lambda: bootstrap.connect(delivery_fixture.system.settings),
         )
 
     return start

@@ -2,11 +2,13 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from msgspec.structs import replace
 
+from application.outage import Outage
 from application.use_cases import probes
 from domain.bounds.limits import Limits
 from domain.events import ProbeAnswered, ProbeRequested, RunFired
@@ -69,7 +71,9 @@ def start_prober(executor, system, clock, in_thread):
         limits = Limits(allow_private_targets=allow_private)
         client = Client(clock, limits=limits, limit_s=limit_s, context=trusted_authorities())
         delivery_worker = worker.DeliveryWorker(executor, system.store.after, client)
-        return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(system.settings))
+        return in_thread(
+            partial(worker.run, outage=Outage()), delivery_worker, client, lambda: bootstrap.connect(system.settings)
+        )
 
     return start
 

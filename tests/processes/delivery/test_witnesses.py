@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import pytest
 from tlog_scales.signing import NoteSignature, Vkey
 from tlog_scales.tlog import Checkpoint
 
+from application.outage import Outage
 from application.proof import log_key
 from domain.proof.checkpoints import Head
 from domain.proof.witnesses import Witness as Named
@@ -111,7 +113,9 @@ def start_delivery(executor, system, clock, in_thread):
         )
         client = Client(clock, limits=settings.limits, context=trusted_authorities())
         delivery_worker = worker.DeliveryWorker(executor, system.store.after, client, settings.log_witnesses)
-        return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(system.settings))
+        return in_thread(
+            partial(worker.run, outage=Outage()), delivery_worker, client, lambda: bootstrap.connect(system.settings)
+        )
 
     return start
 
