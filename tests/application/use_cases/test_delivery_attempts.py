@@ -140,6 +140,16 @@ def test_a_receiver_that_is_gone_gets_nothing_more(app, endpoint):
     assert app.state(AGENT, app.agent).profile.heartbeat_url is None
 
 
+def test_a_receiver_that_was_gone_at_another_url_gets_what_goes_to_the_new_one(app, endpoint):
+    app.ask(agents.update, app.agent, AgentPatch(heartbeat_url=HOOK))
+
+    for target, kind in ((endpoint.endpoint_id, "webhook"), (app.agent, "heartbeat")):
+        app.carry_out(delivery_attempts.record, pending_delivery(app, target, kind), f"{HOOK}/old", Answer(status=410))
+
+    assert app.state(ENDPOINT, endpoint.endpoint_id).settings.enabled
+    assert HOOK == app.state(AGENT, app.agent).profile.heartbeat_url
+
+
 def test_what_is_given_up_is_dead_once(app, endpoint):
     one = pending_delivery(app, endpoint.endpoint_id)
 

@@ -86,6 +86,13 @@ class DeliveryFixture:
                 pass
             return delivery_history.of_company(conn, company or self.company, 100, **filters)
 
+    def pending(self, url):
+        """The one message of the company, which waits to be sent to this address."""
+        self.endpoint(url)
+        self.issue()
+        [delivery] = self.list_deliveries()
+        return delivery
+
 
 @pytest.fixture
 def delivery_fixture(settings, tmp_path):

@@ -89,6 +89,12 @@ class Looks:
                 await asyncio.wait(self.worker.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=0.01)
         return self.receivers.got
 
+    async def begin_hanging(self, url):
+        """Begin the one attempt that is due, which hangs."""
+        self.receivers.hang(url)
+        assert 1 == await self.look()
+        await self.sent(1)
+
     async def finish(self):
         """Wait until the attempts under way have ended."""
         self.receivers.go_on()
@@ -184,10 +190,8 @@ def attempt_under_way(shared_fixture, looking):
         [pending] = shared_fixture.list_deliveries()
 
         async def steps(looks):
-            looks.receivers.hang(HOOK)
             looks.receivers.statuses[HOOK] = list(statuses)
-            assert 1 == await looks.look()
-            await looks.sent(1)
+            await looks.begin_hanging(HOOK)
             meanwhile(endpoint, pending)
             assert 0 == await looks.look()
             await looks.finish()
@@ -223,9 +227,7 @@ def test_what_is_asked_for_again_during_an_attempt_is_sent_once_more_and_both_ou
 
 
 def test_what_is_asked_for_several_times_before_its_attempt_begins_is_sent_once(shared_fixture, looking):
-    shared_fixture.endpoint(HOOK)
-    shared_fixture.issue()
-    [pending] = shared_fixture.list_deliveries()
+    pending = shared_fixture.pending(HOOK)
 
     async def steps(looks):
         for _ in range(2):
@@ -291,9 +293,7 @@ def test_whatever_becomes_of_an_endpoint_the_outcome_of_the_attempt_under_way_is
 def test_an_outcome_that_could_not_be_recorded_is_recorded_later_and_nothing_is_sent_again(
     shared_fixture, looking, monkeypatch, error
 ):
-    shared_fixture.endpoint(HOOK)
-    shared_fixture.issue()
-    [pending] = shared_fixture.list_deliveries()
+    pending = shared_fixture.pending(HOOK)
     record = delivery_attempts.record
 
     async def steps(looks):
@@ -313,14 +313,10 @@ def test_an_outcome_that_could_not_be_recorded_is_recorded_later_and_nothing_is_
 
 
 def test_what_a_process_had_sent_when_it_ended_is_sent_by_another_and_has_one_outcome(shared_fixture, looking):
-    shared_fixture.endpoint(HOOK)
-    shared_fixture.issue()
-    [pending] = shared_fixture.list_deliveries()
+    pending = shared_fixture.pending(HOOK)
 
     async def steps(looks):
-        looks.receivers.hang(HOOK)
-        await looks.look()
-        await looks.sent(1)
+        await looks.begin_hanging(HOOK)
         [task] = looks.worker.tasks
         task.cancel()
         await asyncio.wait([task])
@@ -336,14 +332,10 @@ def test_what_a_process_had_sent_when_it_ended_is_sent_by_another_and_has_one_ou
 
 
 def test_an_attempt_that_outlasts_an_outage_is_recorded_and_is_no_outage_itself(shared_fixture, looking):
-    shared_fixture.endpoint(HOOK)
-    shared_fixture.issue()
-    [pending] = shared_fixture.list_deliveries()
+    pending = shared_fixture.pending(HOOK)
 
     async def steps(looks):
-        looks.receivers.hang(HOOK)
-        await looks.look()
-        await looks.sent(1)
+        await looks.begin_hanging(HOOK)
         looks.locks.close()
         await looks.finish()
         assert [None] == [task.exception() for task in looks.worker.tasks]
@@ -411,9 +403,7 @@ def test_a_receiver_gets_so_many_at_once_those_under_way_included(shared_fixture
     shared_fixture.issue()
 
     async def steps(looks):
-        looks.receivers.hang(HOOK)
-        assert 1 == await looks.look()
-        await looks.sent(1)
+        await looks.begin_hanging(HOOK)
         shared_fixture.issues(3)
         assert 1 == await looks.look()
         await looks.sent(2)
