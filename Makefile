@@ -60,7 +60,7 @@ dev: install-dev ## as `up`; a part starts again when files change that it works
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
-	@$(PYTEST) -n 4 --dist worksteal --durations=20 --durations-min=1 $(ARGS)
+	@$(PYTEST) -n 5 --dist worksteal --durations=20 --durations-min=1 $(ARGS)
 
 test-fast: install-dev ## the rules and the use cases, in memory, in under half a minute (ARGS="-k cron")
 	@$(PYTEST) -q -n 2 -m "not slow" tests/domain tests/application/use_cases tests/test_architecture.py $(ARGS)
