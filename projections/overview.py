@@ -50,10 +50,11 @@ class ListedRoutine(msgspec.Struct, frozen=True):
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A run of a strip: its status and how long it took, if it has ended."""
+    """A run of a strip: its status, the reason if it was skipped for one or failed, and how long it took, if it has ended."""
 
     id: UUID
     status: RunStatus
+    reason: str | None
     took: timedelta | None
 
 
@@ -141,7 +142,7 @@ _TRIGGERS = """
     ORDER BY r.title, t.id LIMIT %(limit)s"""
 _TITLES = "SELECT id, title FROM routine WHERE company_id = %s AND id = ANY(%s)"
 _STRIPS = """
-    SELECT r.routine_id, r.id, r.status, r.doc->>'completedAt', r.triggered_at
+    SELECT r.routine_id, r.id, r.status, r.doc->>'failureReason', r.doc->>'completedAt', r.triggered_at
     FROM unnest(%s::uuid[]) one(id), LATERAL (
         SELECT * FROM run WHERE routine_id = one.id ORDER BY position DESC LIMIT %s) r
     ORDER BY r.position"""
@@ -217,11 +218,11 @@ def triggers(
 def strips(conn: Connection, routine_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Bar]]:
     """Return the last runs of each routine, at most STRIP, oldest first; nothing for one that never ran."""
     bars: dict[UUID, list[Bar]] = {}
-    for routine_id, run_id, status, ended_at, began_at in conn.execute(
+    for routine_id, run_id, status, reason, ended_at, began_at in conn.execute(
         _STRIPS, (list(routine_ids), STRIP), prepare=True
     ):
         took = None if ended_at is None else datetime.fromisoformat(ended_at) - began_at
-        bars.setdefault(routine_id, []).append(Bar(run_id, status, took))
+        bars.setdefault(routine_id, []).append(Bar(run_id, status, reason, took))
     return bars
 
 

@@ -79,7 +79,7 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     lag = max((model["behindS"] for model in health["readModels"]), default=0)
     titles = await titles_of(visit, [failure.run for failure in failures])
     troubles = [REASONS.get(reason, reason.replace("_", " ")) for reason in health["reasons"]]
-    losing = [row for row in rows if row["strip"].lost]
+    losing = [row for row in rows if row["strip"].loss]
     return visit.show(
         "home.html",
         here="home",
@@ -117,14 +117,12 @@ def _read(visit: Visit) -> tuple[Numbers, Sequence[overview.ListedRoutine], Mapp
 
 def _write_headline(numbers: Numbers, more: int) -> str:
     """Return the sentence that the page begins with."""
-    if not numbers.routines:
-        return "There is no routine yet."
     count = more + sum(
         bool(number) for number in (numbers.runs.get("failed"), numbers.overdue, numbers.dead_deliveries)
     )
     match count:
         case 0:
-            return "Nothing needs you."
+            return "Nothing needs you." if numbers.routines else "There is no routine yet."
         case 1:
             return "One thing needs you."
         case _:

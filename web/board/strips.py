@@ -8,21 +8,41 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from domain.explain.verdicts import LIVE_ISSUE
+from domain.routines import activity_gate, probe
 from projections.overview import Bar
 from web.board import words
 
 HIGH, STEP = 20, 7  # pixels
 TALLEST, SHORTEST = 17, 5
-LOST = ("skipped", "coalesced", "missed")
+LOST = ("skipped", "coalesced")
+CONDITIONS = (activity_gate.QUIET, probe.FAILED)  # the routine is meant to begin no work then
 ENOUGH = 4  # runs, before their share says something
 
 
+class Loss(NamedTuple):
+    """
+    The runs that began no work though they should have: how many, what became of most of them, and their reason.
+
+    There is no reason where they have none in common.
+    """
+
+    runs: int
+    status: str
+    reason: str | None
+
+    @property
+    def is_by_live_issue(self) -> bool:
+        """Whether all of them met an issue that was still open."""
+        return self.reason == LIVE_ISSUE
+
+
 class Strip(NamedTuple):
-    """A strip as it is drawn, of how many runs, and how many of these began no work if those are at least half."""
+    """A strip as it is drawn, of how many runs, and what was lost if that is at least half of them."""
 
     svg: Markup
     runs: int
-    lost: int
+    loss: Loss | None
 
 
 def draw(bars: Sequence[Bar]) -> Strip:
@@ -39,12 +59,16 @@ def draw(bars: Sequence[Bar]) -> Strip:
     svg = Markup(
         '<svg class="strip" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}">{3}</svg>'
     )
-    lost_count = sum(bar.status in LOST for bar in bars)
-    return Strip(
-        svg.format(width, HIGH, title, Markup("").join(drawings)),
-        len(bars),
-        lost_count if _is_much(lost_count, bars) else 0,
-    )
+    return Strip(svg.format(width, HIGH, title, Markup("").join(drawings)), len(bars), _find_loss(bars))
+
+
+def _find_loss(bars: Sequence[Bar]) -> Loss | None:
+    lost = [bar for bar in bars if bar.status in LOST and bar.reason not in CONDITIONS]
+    if len(bars) < ENOUGH or 2 * len(lost) < len(bars):
+        return None
+    ((status, _),) = Counter(bar.status for bar in lost).most_common(1)
+    reasons = {bar.reason or LIVE_ISSUE for bar in lost}
+    return Loss(len(lost), status, reasons.pop() if len(reasons) == 1 else None)
 
 
 @lru_cache(maxsize=10_000)
@@ -62,8 +86,6 @@ def _shape(kind: str, x: int, height: int) -> Markup:
             drawing = (
                 f'<path d="M{middle} 12l2.8 3-2.8 3-2.8-3z" fill="none" stroke="currentColor" stroke-width="1.2"/>'
             )
-        case "missed":
-            drawing = f'<path d="M{x} 13l5 5m0-5l-5 5" stroke="currentColor" stroke-width="1.6"/>'
         case _:
             drawing = (
                 f'<circle cx="{middle}" cy="15.5" r="2.3" fill="none" stroke="currentColor" stroke-width="1.2"/>'
@@ -75,7 +97,3 @@ def _shape(kind: str, x: int, height: int) -> Markup:
 def _bar_height(took: timedelta | None, longest: timedelta) -> int:
     share = 0.4 if took is None else max(took, timedelta()) / longest
     return SHORTEST + round(share * (TALLEST - SHORTEST))
-
-
-def _is_much(lost_count: int, bars: Sequence[Bar]) -> bool:
-    return len(bars) >= ENOUGH and 2 * lost_count >= len(bars)

@@ -1,10 +1,13 @@
 import re
 from datetime import UTC, datetime, timedelta
 from typing import get_args
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from domain.events import DeliveryDead
+from projections.engine import positions
 from tests.web import people
 from tests.web.board.conftest import Board
 from web.board import system
@@ -52,6 +55,51 @@ def test_a_routine_that_fails_often_for_one_reason_hides_no_other_failure(board,
     assert "Rare : exit status 3" in page.text
     assert "; 6 runs failed so" in page.text
     assert "All 7 failed runs" in page.text
+
+
+@pytest.mark.usefixtures("nothing_overdue")
+@pytest.mark.parametrize(("policy", "outcome"), [("coalesce_if_active", "coalesced"), ("skip_if_active", "skipped")])
+def test_a_routine_that_loses_runs_to_an_open_issue_names_it_and_what_became_of_them(
+    board, api, agent, policy, outcome
+):
+    routine = api.routine(board.company, agent, title="Audit", concurrencyPolicy=policy)
+    runs = [api.post(f"/routines/{routine}/run", {}) for _ in range(4)]
+    issue = api.get(f"/issues/{runs[0]['linkedIssueId']}")["identifier"]
+
+    text = board.show().text
+
+    assert f"{outcome} Audit loses occurrences: 3 of its last 4 runs began no work, since {issue} is open." in text
+
+
+@pytest.mark.usefixtures("nothing_overdue")
+def test_a_routine_that_loses_runs_for_another_reason_blames_no_issue_that_is_open(board, api, company, agent):
+    budget = {"maxCostMicros": 1, "windowSec": 3600}
+    routine = api.routine(company, agent, title="Audit", concurrencyPolicy="always_enqueue", budget=budget)
+    run = api.post(f"/routines/{routine}/run", {})
+    api.post(f"/routine-runs/{run['id']}/usage", {"costMicros": 2})
+    with api.system.pool.connection() as conn:
+        positions.wait(conn, ["spending"], 10)
+    for _ in range(3):
+        api.post(f"/routines/{routine}/run", {})
+
+    text = board.show().text
+
+    assert "skipped Audit loses occurrences: 3 of its last 4 runs began no work: a budget is used up." in text
+
+
+@pytest.mark.usefixtures("nothing_overdue")
+def test_deliveries_that_were_given_up_need_somebody(board, api, company):
+    path = f"/companies/{company}/webhook-endpoints"
+    endpoint = api.post(path, {"url": "https://hooks.example.org/in", "events": ["run.failed"]})["id"]
+    delivery = api.post(f"{path}/{endpoint}/test")["id"]
+    dead = DeliveryDead(attempt=1, reason="The receiver answered 410", status=410)
+    people.operate(api, lambda work: work.record(UUID(delivery), [dead], UUID(company)))
+
+    page = board.show()
+
+    assert "One thing needs you." in page.text
+    assert "1 dead delivery" in page.text
+    assert "Dead 1 delivery was given up." in page.text
 
 
 def test_what_runs_next_is_first(board, api, company, agent):
