@@ -129,21 +129,25 @@ def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
 
 
 def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
-    """Return where a callback goes; a routine's secret is its current one, so that a rotated one counts at once."""
     trajectory = work.get(TRAJECTORY, pending.target_id)
     if trajectory is None or trajectory.callback is None or trajectory.callback.url is None:
         raise GivenUp(NO_RECEIVER)
-    secret_id = trajectory.callback.secret_id
-    if secret_id is None:
-        return Address(url=trajectory.callback.url, secrets=())
-    current = _current_callback(work, trajectory.routine_id)
-    signing_id = current.secret_id if current is not None and current.secret_id is not None else secret_id
-    return Address(url=trajectory.callback.url, secrets=_reveal_secrets(work, [signing_id]))
+    secret_id = _callback_secret_id(work, trajectory.routine_id, trajectory.callback)
+    secrets = () if secret_id is None else _reveal_secrets(work, [secret_id])
+    return Address(url=trajectory.callback.url, secrets=secrets)
 
 
-def _current_callback(work: UnitOfWork, routine_id: UUID | None) -> Callback | None:
+def _callback_secret_id(work: UnitOfWork, routine_id: UUID | None, callback: Callback) -> UUID | None:
+    """
+    Return the id of the secret that signs a callback; None if nothing does.
+
+    Of a routine's trajectory that is what the routine has now, so one that was replaced or cleared counts at once.
+    """
     routine = work.get(ROUTINE, routine_id)
-    return routine.settings.call.callback if routine is not None and routine.settings.call is not None else None
+    if routine is None or routine.settings.call is None or routine.settings.status == "archived":
+        return callback.secret_id
+    current = routine.settings.call.callback
+    return None if current is None else current.secret_id
 
 
 def _signed_address(work: UnitOfWork, url: str, signing: Signing | None) -> Address:

@@ -94,11 +94,11 @@ class Limits(Value, frozen=True):
 
     # What one delivery process sends at once (processes/delivery/worker.py), and looks up (processes/delivery/lookups.py).
     max_deliveries_at_once: Annotated[int, Meta(ge=2, le=10_000)] = (
-        128  # attempts; one company may use all that are free
+        128  # attempts; one company alone has half at most (processes/delivery/shares.py)
     )
     max_receiver_deliveries_at_once: Count = 8  # attempts to one endpoint, agent or address of callbacks
     max_host_deliveries_at_once: Count = 16  # attempts to one host for one company
-    max_delivery_bytes_at_once: Bytes = 64 * MIB  # the bodies of these attempts; one company may use all that is free
+    max_delivery_bytes_at_once: Bytes = 64 * MIB  # the bodies of these attempts, shared likewise
     max_answer_bytes: Bytes = 64 * KIB  # what is read of a receiver's answer
     max_lookups_at_once: Annotated[int, Meta(ge=2, le=1_000)] = 64  # lookups of host names in DNS, each in a thread
     max_company_lookups_at_once: Count = 8  # lookups for one company

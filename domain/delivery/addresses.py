@@ -1,9 +1,9 @@
 """
 Which IP addresses are public, so that a request on behalf of others may go there.
 
-This is an allow-list: IPv4 outside of the special-purpose blocks of IANA (RFC 6890 and its registry), IPv6 within
-2000::/3 outside of its own special-purpose blocks. An IPv6 address that contains an IPv4 one (mapped, NAT64, 6to4) is
-judged by that one.
+This is an allow-list: IPv4 outside of the special-purpose blocks of IANA (RFC 6890 and its registry) and of what a
+cloud keeps for itself, IPv6 within 2000::/3 outside of its own special-purpose blocks. An IPv6 address that contains an
+IPv4 one (mapped, NAT64, 6to4) is judged by that one.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -16,6 +16,7 @@ SPECIAL_4 = tuple(
             "10.0.0.0/8",  # private
             "100.64.0.0/10",  # shared by carriers
             "127.0.0.0/8",  # loopback
+            "168.63.129.16/32",  # the platform of Azure, within each of its machines
             "169.254.0.0/16",  # link-local, and the metadata of clouds
             "172.16.0.0/12",  # private
             "192.0.0.0/24",  # protocol assignments

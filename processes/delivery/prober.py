@@ -8,7 +8,7 @@ company and a host may have under way is bounded.
 
 import asyncio
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -19,6 +19,7 @@ from domain.delivery import outbound_url
 from domain.routines import probe
 from domain.routines.probe import PendingProbe
 from domain.values import Probe, ProbeFinding
+from processes.delivery import background
 from processes.delivery.outbound import Client
 from processes.delivery.shares import Shares
 from processes.wakeup import Connection
@@ -42,12 +43,13 @@ class Prober:
         self._limits = executor.store.limits
         self._under_way: dict[UUID, asyncio.Task[None]] = {}
         self._resting: dict[UUID, datetime] = {}
+        self._looked_at = datetime.min.replace(tzinfo=UTC)  # when the last `ask_due` looked for probes
         self._places = Shares(self._limits.max_deliveries_at_once)
         self._hosts: Counter[tuple[UUID, str]] = Counter()  # requests under way, by company and host
 
     async def ask_due(self, conn: Connection, locks: Connection) -> int:
         """Begin to ask pending probes; return how many. The read model is that which the delivery worker has followed."""
-        now = self._executor.clock()
+        now = self._looked_at = await asyncio.to_thread(self._executor.clock)
         self._under_way = {id_: task for id_, task in self._under_way.items() if not task.done()}
         self._resting = {id_: until for id_, until in self._resting.items() if now < until <= now + REST}
         busy_ids = [*self._under_way, *self._resting]
@@ -57,7 +59,7 @@ class Prober:
             if not self._places.fits(pending.company_id):
                 continue
             self._places.take(pending.company_id)
-            task = asyncio.create_task(self._settle(locks, pending))
+            task = background.start(self._settle(locks, pending))
             task.add_done_callback(lambda _, company_id=pending.company_id: self._places.give_back(company_id))  # type: ignore[misc]
             self._under_way[pending.id] = task
             many += 1
@@ -129,7 +131,7 @@ class Prober:
         )
 
     def _rest_probe(self, pending: PendingProbe) -> None:
-        self._resting[pending.id] = self._executor.clock() + REST
+        self._resting[pending.id] = self._looked_at + REST
 
 
 def _host_of(url: str) -> str:

@@ -19,6 +19,7 @@ from application.proof.cosigning import find_cosignature
 from domain.delivery import retry
 from domain.delivery.delivery import Answer
 from domain.proof.witnesses import Witness, address_of, known_size, request_of
+from processes.delivery import background
 from processes.delivery.outbound import Client
 from processes.wakeup import Connection
 from projections.delivery import delivery_locks
@@ -62,14 +63,14 @@ class Witnesses:
         if not self._are_named:
             await asyncio.to_thread(witnessing.name_witnesses, conn, list(self._witnesses))
             self._are_named = True
-        now = self._clock()
+        now = await asyncio.to_thread(self._clock)
         # A rest that is longer than TAKEN began before the clock was set back.
         if not self._witnesses or (self._rests_until is not None and now < self._rests_until <= now + TAKEN):
             return 0
         self._rests_until = None
         due = await asyncio.to_thread(self._find_due, conn)
         if due:
-            self._round = asyncio.create_task(self._ask_witnesses(conn))
+            self._round = background.start(self._ask_witnesses(conn))
         return len(due)
 
     @property
@@ -89,7 +90,7 @@ class Witnesses:
 
     async def _ask_witnesses(self, conn: Connection) -> None:
         if not await asyncio.to_thread(delivery_locks.hold, conn, LOCK):
-            self._rests_until = self._clock() + TAKEN
+            self._rests_until = await asyncio.to_thread(self._clock) + TAKEN
             return
         try:
             # Read again under the lock: another process may have asked meanwhile.
@@ -111,7 +112,7 @@ class Witnesses:
             await asyncio.to_thread(witnessing.note_cosigned, conn, due, line)
             log.info("checkpoint_cosigned", witness=witness.key.name, size=due.size, took_ms=answer.took_ms)
             return
-        now = self._clock()
+        now = await asyncio.to_thread(self._clock)
         asked_for = None if answer.retry_after is None else min(answer.retry_after, LONGEST)
         again_at = retry.next_at(_id_of_witness(due.verifier_key), min(due.attempts + 1, LONGEST_PAUSE), now, asked_for)
         await asyncio.to_thread(witnessing.note_failed, conn, due.verifier_key, answer.words, now, again_at or now)

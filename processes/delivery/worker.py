@@ -8,7 +8,7 @@ receiver may have under way is bounded (domain/bounds/limits.py), and companies 
 Any number of processes may run. A process holds a lock of Postgres on the delivery that it attempts, or on the whole
 partition where the endpoint wants its deliveries in order; the lock ends with the process. So a delivery is sent at
 least once, and each attempt is recorded once. What was sent is not sent again because its outcome cannot be recorded, as
-while the database is away: the process remembers it.
+while the database is away: the process remembers it, unless it is stopped before or another process comes first.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from domain.delivery.delivery import Answer, PendingDelivery
 from domain.errors import Oversized
 from domain.proof.witnesses import Witness
 from domain.recorded import Unreadable
-from processes.delivery import payloads
+from processes.delivery import background, payloads
 from processes.delivery.outbound import Client
 from processes.delivery.payloads import Payload
 from processes.delivery.prober import Prober
@@ -115,7 +115,7 @@ class DeliveryWorker:
         `locks` is a connection that holds locks and carries single statements, since transactions go on over `conn`
         meanwhile.
         """
-        now = self._looked_until = self._executor.clock()
+        now = self._looked_until = await asyncio.to_thread(self._executor.clock)
         self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
         self._resting = _still_waiting(self._resting, now, REST)
         self._slow_partitions = _still_waiting(self._slow_partitions, now, SLOWEST)
@@ -214,7 +214,7 @@ class DeliveryWorker:
         return free and self._bytes.fits(load.host[0], load.size)
 
     def _send_off(self, locks: Connection, pending: PendingDelivery) -> None:
-        task = asyncio.create_task(self._deliver_if_due(locks, pending))
+        task = background.start(self._deliver_if_due(locks, pending))
         self._on_their_way[pending.id] = pending, task
         self._places.take(pending.company_id)
         task.add_done_callback(lambda _: self._places.give_back(pending.company_id))
@@ -222,20 +222,26 @@ class DeliveryWorker:
     async def _deliver_if_due(self, locks: Connection, pending: PendingDelivery) -> None:
         key = f"delivery {pending.partition_key if pending.ordered else pending.id}"
         if not await asyncio.to_thread(delivery_locks.hold, locks, key):
-            self._resting[pending.id] = self._executor.clock() + TAKEN
+            self._rest(pending, TAKEN)
             return
         try:
             if (sent := self._unrecorded.get(pending.id)) is not None:
                 await self._record_sent(sent)
             elif await asyncio.to_thread(self._is_due, pending):
                 await self._attempt_delivery(pending)
+            else:
+                self._rest(pending, TAKEN)  # the read model will show in a moment what was recorded of it
         except Exception as error:
             if isolation.is_away(error):
                 raise
             log.exception("cannot_deliver", delivery_id=str(pending.id))
-            self._resting[pending.id] = self._executor.clock() + REST
+            self._rest(pending, REST)
         finally:
             await asyncio.to_thread(delivery_locks.release, locks, key)
+
+    def _rest(self, pending: PendingDelivery, pause: timedelta) -> None:
+        """Leave a delivery alone, from the last look on: to ask for the time would hold up all attempts."""
+        self._resting[pending.id] = self._looked_until + pause
 
     async def _attempt_delivery(self, pending: PendingDelivery) -> None:
         async with self._composing:
@@ -286,7 +292,7 @@ class DeliveryWorker:
         now = time.monotonic()
         self._failures.spend(pending.company_id, 1, now)
         if wait_s := self._failures.wait_s(pending.company_id, now):
-            self._slow_partitions[pending.partition_key] = self._executor.clock() + timedelta(seconds=wait_s)
+            self._slow_partitions[pending.partition_key] = self._looked_until + timedelta(seconds=wait_s)
 
     def _is_due(self, pending: PendingDelivery) -> bool:
         return self._executor.query(lambda work: delivery_attempts.is_due(work, pending))
@@ -330,17 +336,17 @@ def _log_attempt(pending: PendingDelivery, answer: Answer) -> None:
     )
 
 
-def _retrieve_error(task: asyncio.Task[None]) -> None:
-    """Let asyncio not report the error of a task that nobody awaits: sending has failed first, of the same outage."""
-    if not task.cancelled():
-        task.exception()
-
-
-async def _serve(
-    delivery_worker: DeliveryWorker, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop, outage: Outage
+async def _serve(  # noqa: PLR0913 what outlives an outage comes from outside
+    delivery_worker: DeliveryWorker,
+    connect: Callable[[], Connection],
+    locks: Connection,
+    wakeup: Wakeup,
+    *,
+    stop: Stop,
+    outage: Outage,
 ) -> None:
-    """Send deliveries until stopped, then wait for the attempts under way."""
-    with connect() as conn, connect() as locks:
+    """Send deliveries until stopped, or until the database is away."""
+    with await asyncio.to_thread(connect) as conn:
         listening: asyncio.Task[None] | None = None
         while not stop.is_set():
             await delivery_worker.send_due(conn, locks)
@@ -349,16 +355,15 @@ async def _serve(
                 if listening is not None:
                     listening.result()
                 pause_s = await asyncio.to_thread(delivery_worker.pause_s, conn)
-                listening = asyncio.create_task(asyncio.to_thread(wakeup.wait, pause_s, stop))
-                listening.add_done_callback(_retrieve_error)
+                listening = background.start(asyncio.to_thread(wakeup.wait, pause_s, stop))
             timeout_s = 0 if delivery_worker.is_behind else None
             done, _ = await asyncio.wait(
                 [listening, *delivery_worker.tasks], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done - {listening}:
                 task.result()
-        if under_way := [*delivery_worker.tasks, *([] if listening is None else [listening])]:
-            await asyncio.wait(under_way)
+        if listening is not None:
+            await asyncio.wait([listening])
 
 
 def run(
@@ -374,15 +379,25 @@ def run(
         threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
         asyncio.get_running_loop().set_default_executor(threads)
         wakeup = Wakeup(connect)
+        locks: Connection | None = None
         while not stop.is_set():
             try:
-                await _serve(delivery_worker, connect, wakeup, stop, outage)
+                # Attempts go on when something else fails, and their locks end with this connection.
+                if locks is not None and all(task.done() for task in delivery_worker.tasks):
+                    locks.close()
+                if locks is None or locks.closed:
+                    locks = await asyncio.to_thread(connect)
+                await _serve(delivery_worker, connect, locks, wakeup, stop=stop, outage=outage)
             except positions.Outdated as error:
                 log.warning("read_models_outdated", read_models=str(error))
                 await asyncio.to_thread(stop.wait, TROUBLE_S)
             except (psycopg.Error, PersistenceError) as error:
                 outage.note_failure("delivery", error)
                 await asyncio.to_thread(stop.wait, TROUBLE_S)
+        if delivery_worker.tasks:
+            await asyncio.wait(delivery_worker.tasks)
+        if locks is not None:
+            locks.close()
         wakeup.close()
         await client.close()
 

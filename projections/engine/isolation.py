@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from eventsourcing.persistence import PersistenceError
+from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from domain.recorded import Recorded, Unreadable
 from projections.engine.read_model import ReadModel
@@ -67,8 +67,11 @@ def is_away(error: Exception) -> bool:
     """
     Return whether the error says that the database is away, so that the caller should wait for it.
 
-    It is not away when it has answered that something took too long or was too much: a smaller batch may succeed.
+    It is not away when it has answered that something took too long or was too much: a smaller batch may succeed. Nor is it
+    when it has refused what was to be recorded.
     """
+    if isinstance(error, IntegrityError):
+        return False
     if isinstance(error, PersistenceError):
         cause = error.__cause__
         return not isinstance(cause, Exception) or is_away(cause)

@@ -17,6 +17,6 @@ def delivery() -> None:
     addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
     """
     with entry.process("delivery") as (system, stop):
-        client = Client(system.clock, limits=system.settings.limits)
+        client = Client(system.clock.carry_on, limits=system.settings.limits)
         delivery_worker = DeliveryWorker(system.executor, system.store.after, client, system.settings.log_witnesses)
         run(delivery_worker, client, lambda: bootstrap.connect_follower(system), stop, system.outage)

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 
+import pytest
 from standardwebhooks import Webhook
 
 from application.request_bodies.board import AgentDraft
@@ -76,21 +77,23 @@ def test_cancelled_and_archived_trajectories_are_told_to_nobody(delivery_fixture
     assert {one.target_id for one in delivery_fixture.list_deliveries(company)} == set(opened[2:])
 
 
-def test_a_routines_callback_is_signed_with_the_secret_that_it_has_now(delivery_fixture, start_delivery):
+@pytest.mark.parametrize(("old", "new"), [("old", "new"), (None, "new"), ("old", None)])
+def test_a_routines_callback_is_signed_with_the_secret_that_it_has_now(delivery_fixture, start_delivery, old, new):
     delivery_fixture.task()
     with Receiver() as receiver:
         draft = RoutineCreate(
             name="r",
             cadence=CadenceConfig(type="manual"),
             webhook_url=receiver.url,
-            webhook_secret="old",
+            webhook_secret=old,
         )
         delivery_fixture.ask(task_routines.create, TASK, draft)
         path = RoutinePath(collection="my-org", task="say", name="r")
         delivery_fixture.ask(task_routines.run_now, path)
-        delivery_fixture.ask(task_routines.update, path, RoutineChange(webhook_secret="new"))
+        delivery_fixture.ask(task_routines.update, path, RoutineChange(webhook_secret=new))
         start_delivery()
         [got] = wait_for(lambda: receiver.good)
 
     text = f"{got.headers['x-mise-timestamp']}.".encode() + got.body
-    assert got.headers["x-mise-signature"] == hmac.new(b"new", text, hashlib.sha256).hexdigest()
+    signature = None if new is None else hmac.new(new.encode(), text, hashlib.sha256).hexdigest()
+    assert signature == got.headers.get("x-mise-signature")

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from threading import Event
 from zlib import crc32
 
 import psycopg
@@ -75,8 +76,8 @@ class Looks:
     def __init__(self, system, conn, locks, read=None):
         self.now = system.clock() + timedelta(hours=1)  # after all that a test does meanwhile
         self.conn, self.locks, self.receivers = conn, locks, Receivers()
-        executor = Executor(system.store, lambda: self.now, system.vault)
-        self.worker = DeliveryWorker(executor, read or system.store.after, self.receivers)
+        self.executor = Executor(system.store, lambda: self.now, system.vault)
+        self.worker = DeliveryWorker(self.executor, read or system.store.after, self.receivers)
 
     async def look(self):
         """How many attempts are begun."""
@@ -287,6 +288,51 @@ def test_whatever_becomes_of_an_endpoint_the_outcome_of_the_attempt_under_way_is
 
     assert ([HOOK], outcome) == (received, delivery.status)
     assert [status] == [attempt.status for attempt in delivery.attempts]
+
+
+def test_a_database_that_does_not_say_what_time_it_is_holds_up_no_attempt(shared_fixture, looking):
+    pending = shared_fixture.pending(HOOK)
+    has_ended, seen = Event(), []
+
+    async def steps(looks):
+        await looks.begin_hanging(HOOK)
+        tell_time = looks.executor.clock
+
+        def take_long():
+            looks.executor.clock = tell_time
+            seen.append(has_ended.wait(10))
+            return tell_time()
+
+        looks.executor.clock = take_long
+        next_look = asyncio.create_task(looks.look())
+        await asyncio.sleep(0)
+        await looks.finish()
+        has_ended.set()
+        await next_look
+
+    looking(steps)
+
+    assert [True] == seen
+    assert ["delivered"] == [one.status for one in shared_fixture.list_deliveries() if one.id == pending.id]
+
+
+def test_a_delivery_of_which_the_read_model_knows_less_than_the_log_is_left_alone_for_a_moment(shared_fixture, looking):
+    pending = shared_fixture.pending(HOOK)
+
+    async def steps(looks):
+        change = "UPDATE letter SET version = version + %s WHERE id = %s"
+        looks.conn.execute(change, (1, pending.id))
+        assert 1 == await looks.look()
+        await looks.finish()
+
+        assert (0, worker.TAKEN) == (await looks.look(), looks.pause())
+        looks.conn.execute(change, (-1, pending.id))
+        looks.now += worker.TAKEN
+        assert 1 == await looks.look()
+        await looks.finish()
+        assert [HOOK] == looks.receivers.got
+
+    looking(steps)
 
 
 @pytest.mark.parametrize("error", [psycopg.OperationalError, ClockDiffers])

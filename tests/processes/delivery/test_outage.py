@@ -28,6 +28,7 @@ class Listening:
 def test_an_outage_that_ends_both_sending_and_listening_is_told_once():
     wakeup: Any = Listening()
     connect: Any = nullcontext
+    locks: Any = None
     told: list[str] = []
     rounds = iter((True, False))
 
@@ -42,7 +43,7 @@ def test_an_outage_that_ends_both_sending_and_listening_is_told_once():
         sent.set_result(None)
         worker: Any = SimpleNamespace(send_due=send_due, pause_s=lambda _: 1.0, is_behind=False, tasks={sent})
         with pytest.raises(psycopg.OperationalError, match="the sender"):
-            await _serve(worker, connect, wakeup, Event(), Outage())
+            await _serve(worker, connect, locks, wakeup, stop=Event(), outage=Outage())
         wakeup.gone.set()
         await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
         gc.collect()

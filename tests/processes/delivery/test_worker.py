@@ -3,6 +3,7 @@
 import threading
 from datetime import timedelta
 
+import psycopg
 import pytest
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
@@ -17,6 +18,15 @@ from tests.processes.delivery.test_attempts import pending_delivery_of
 from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
 from verification.faults.receiver import Receiver, answer_slowly
+
+LOCK_HOLDERS = """
+    SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND d.datname = current_database()"""
+OTHERS = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = 'routines_service' AND pid <> %s"""
+END = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid"
+STILL_THERE = "SELECT FROM pg_stat_activity WHERE pid = ANY(%s)"
 
 
 def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(delivery_fixture, start_delivery):
@@ -119,6 +129,34 @@ def test_what_is_asked_for_again_in_order_waits_until_the_attempt_under_way_has_
 
     titles = [got.json["data"]["event"]["details"]["title"] for got in late.got]
     assert (1, ["first", "second", "first", *["later"] * 5]) == (most[1], titles)
+
+
+def test_an_attempt_keeps_its_lock_when_the_other_connections_of_its_process_are_ended(
+    delivery_fixture, start_delivery, admin_url
+):
+    going_on = threading.Event()
+    with (
+        Receiver(lambda _got, _before: 200 if going_on.wait(30) else 500) as late,
+        Receiver() as quick,
+        psycopg.connect(admin_url, autocommit=True) as admin,
+    ):
+        delivery_fixture.endpoint(late.url)
+        start_delivery()
+        delivery_fixture.issue("first")
+        wait_for(lambda: late.got)
+        [holder] = admin.execute(LOCK_HOLDERS).fetchall()
+
+        others = [pid for (pid,) in admin.execute(OTHERS, holder)]
+        admin.execute(END, (others,))
+        wait_for(lambda: not admin.execute(STILL_THERE, (others,)).fetchall())
+        delivery_fixture.endpoint(quick.url)
+        delivery_fixture.issue("second")
+        wait_for(lambda: quick.good)
+
+        assert holder in admin.execute(LOCK_HOLDERS).fetchall()
+        going_on.set()
+        wait_for(lambda: len(late.good) == 2)
+        assert ["first", "second"] == [got.json["data"]["event"]["details"]["title"] for got in late.got]
 
 
 def test_without_an_order_one_that_fails_holds_up_no_other(delivery_fixture, start_delivery):
