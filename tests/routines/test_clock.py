@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from routines import clock
 from routines.clock import MAX_AGE_S, DatabaseClock
 
 READING = datetime(2026, 12, 1, 9, tzinfo=UTC)
@@ -32,7 +31,7 @@ class StoppedPool:
 def monotonic(monkeypatch):
     """Seconds of the monotonic clock, to be moved."""
     seconds = [100.0]
-    monkeypatch.setattr(clock.time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     return seconds
 
 
