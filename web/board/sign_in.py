@@ -151,7 +151,8 @@ async def _signed_in(
     if (before := session_of(request.scope)) is not None:
         with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
             await sync_to_thread(_close, backend, Caller(token=before))
-    response.set_cookie(cookie.of(new_key.token, new_key.expires_at, backend.executor.clock()))
+    now = await sync_to_thread(backend.executor.clock)
+    response.set_cookie(cookie.of(new_key.token, new_key.expires_at, now))
     return response
 
 

@@ -91,7 +91,7 @@ class Visit:
         self.request = request
         self.backend = backend
         self.api = Api(app, request.scope)
-        self.now: datetime = backend.executor.clock()
+        self.now: datetime  # from `begin` on
         self.session = session_of(request.scope)
         self.caller = Caller(token=bearer_token(request))
         self.zone = zone_of(request)
@@ -115,8 +115,10 @@ class Visit:
             must_be_same_origin(self.request, cookie)
             self.api.is_held = not is_of_session(self.request, self.form)
         try:
-            identity, companies = await asyncio.gather(
-                self.api.get("/cli-auth/me"), self.api.page("/companies", {"limit": COMPANIES})
+            self.now, identity, companies = await asyncio.gather(
+                sync_to_thread(self.backend.executor.clock),
+                self.api.get("/cli-auth/me"),
+                self.api.page("/companies", {"limit": COMPANIES}),
             )
         except ApiRefusal as refusal:
             if refusal.status in NOT_SIGNED_IN:

@@ -1,3 +1,4 @@
+import asyncio
 import re
 
 import httpx
@@ -27,6 +28,32 @@ def test_whoever_is_not_signed_in_is_asked_for_a_token_and_comes_back_to_the_pag
 
     assert wanted == page.response.url.raw_path.decode()
     assert 200 == page.status
+
+
+class WatchedClock:
+    """The clock of a system, which asks Postgres each time, and whether it was asked in an event loop."""
+
+    is_outdated = True
+
+    def __init__(self, tell_time):
+        self.tell_time = tell_time
+        self.in_event_loop = []
+
+    def __call__(self):
+        self.in_event_loop.append(asyncio._get_running_loop() is not None)
+        return self.tell_time()
+
+
+def test_to_sign_in_and_to_look_at_a_page_asks_postgres_for_the_time_beside_the_event_loop(
+    api, browser, company, monkeypatch
+):
+    clock = WatchedClock(api.system.executor.clock)
+    monkeypatch.setattr(api.system.executor, "clock", clock)
+
+    page = browser.send(browser.get(f"/board/companies/{company}"), "/board/sign-in", token=api.token)
+
+    assert 200 == page.status
+    assert {False} == set(clock.in_event_loop)
 
 
 def test_the_cookie_of_a_session_is_for_this_host_only_and_no_script_reads_it(api, browser):
