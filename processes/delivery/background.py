@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def start_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """
     Start work in the event loop, whose error asyncio does not report when nobody awaits it.
 

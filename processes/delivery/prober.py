@@ -47,9 +47,9 @@ class Prober:
         self._places = Shares(self._limits.max_deliveries_at_once)
         self._hosts: Counter[tuple[UUID, str]] = Counter()  # requests under way, by company and host
 
-    async def ask_due(self, conn: Connection, locks: Connection) -> int:
+    async def ask_due(self, conn: Connection, locks: Connection, now: datetime) -> int:
         """Begin to ask pending probes; return how many. The read model is that which the delivery worker has followed."""
-        now = self._looked_at = await asyncio.to_thread(self._executor.clock)
+        self._looked_at = now
         self._under_way = {id_: task for id_, task in self._under_way.items() if not task.done()}
         self._resting = {id_: until for id_, until in self._resting.items() if now < until <= now + REST}
         busy_ids = [*self._under_way, *self._resting]
@@ -59,7 +59,7 @@ class Prober:
             if not self._places.fits(pending.company_id):
                 continue
             self._places.take(pending.company_id)
-            task = background.start(self._settle(locks, pending))
+            task = background.start_task(self._settle(locks, pending))
             task.add_done_callback(lambda _, company_id=pending.company_id: self._places.give_back(company_id))  # type: ignore[misc]
             self._under_way[pending.id] = task
             many += 1

@@ -55,7 +55,7 @@ class Witnesses:
         self._round: asyncio.Task[None] | None = None
         self._rests_until: datetime | None = None
 
-    async def ask_due(self, conn: Connection) -> int:
+    async def ask_due(self, conn: Connection, now: datetime) -> int:
         """Begin to ask the witnesses that have not cosigned the newest checkpoint; return how many there are."""
         if self._round is not None and not self._round.done():
             return 0
@@ -63,14 +63,13 @@ class Witnesses:
         if not self._are_named:
             await asyncio.to_thread(witnessing.name_witnesses, conn, list(self._witnesses))
             self._are_named = True
-        now = await asyncio.to_thread(self._clock)
         # A rest that is longer than TAKEN began before the clock was set back.
         if not self._witnesses or (self._rests_until is not None and now < self._rests_until <= now + TAKEN):
             return 0
         self._rests_until = None
         due = await asyncio.to_thread(self._find_due, conn)
         if due:
-            self._round = background.start(self._ask_witnesses(conn))
+            self._round = background.start_task(self._ask_witnesses(conn))
         return len(due)
 
     @property

@@ -139,7 +139,7 @@ class DeliveryWorker:
             hosts[host] += host is not None
             self._send_off(locks, pending)
             many += 1
-        return many + await self._prober.ask_due(conn, locks) + await self._witnesses.ask_due(locks)
+        return many + await self._prober.ask_due(conn, locks, now) + await self._witnesses.ask_due(locks, now)
 
     def pause_s(self, conn: Connection) -> float:
         """Return the seconds until something comes due that was not due at the last look, LISTEN_S at most."""
@@ -214,7 +214,7 @@ class DeliveryWorker:
         return free and self._bytes.fits(load.host[0], load.size)
 
     def _send_off(self, locks: Connection, pending: PendingDelivery) -> None:
-        task = background.start(self._deliver_if_due(locks, pending))
+        task = background.start_task(self._deliver_if_due(locks, pending))
         self._on_their_way[pending.id] = pending, task
         self._places.take(pending.company_id)
         task.add_done_callback(lambda _: self._places.give_back(pending.company_id))
@@ -355,7 +355,7 @@ async def _serve(  # noqa: PLR0913 what outlives an outage comes from outside
                 if listening is not None:
                     listening.result()
                 pause_s = await asyncio.to_thread(delivery_worker.pause_s, conn)
-                listening = background.start(asyncio.to_thread(wakeup.wait, pause_s, stop))
+                listening = background.start_task(asyncio.to_thread(wakeup.wait, pause_s, stop))
             timeout_s = 0 if delivery_worker.is_behind else None
             done, _ = await asyncio.wait(
                 [listening, *delivery_worker.tasks], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED

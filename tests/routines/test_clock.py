@@ -28,30 +28,30 @@ class StoppedPool:
 
 
 @pytest.fixture
-def monotonic(monkeypatch):
-    """Seconds of the monotonic clock, to be moved."""
-    seconds = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
-    return seconds
+def monotonic_seconds(monkeypatch):
+    """What the monotonic clock shows, to be moved."""
+    shown = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: shown[0])
+    return shown
 
 
-def test_postgres_is_asked_once_a_second_and_its_time_goes_on_in_between(monotonic):
+def test_postgres_is_asked_once_a_second_and_its_time_goes_on_in_between(monotonic_seconds):
     pool: Any = StoppedPool()
     tell_time = DatabaseClock(pool)
     assert READING == tell_time()
-    monotonic[0] += 0.5 * MAX_AGE_S
+    monotonic_seconds[0] += 0.5 * MAX_AGE_S
 
     assert (READING + timedelta(seconds=0.5 * MAX_AGE_S), 1) == (tell_time(), pool.questions)
     assert not tell_time.is_outdated
-    monotonic[0] += MAX_AGE_S
+    monotonic_seconds[0] += MAX_AGE_S
     assert tell_time.is_outdated
     assert (READING, 2) == (tell_time(), pool.questions)
 
 
-def test_time_that_is_carried_on_asks_nobody_however_old_the_reading_is(monotonic):
+def test_time_that_is_carried_on_asks_nobody_however_old_the_reading_is(monotonic_seconds):
     pool: Any = StoppedPool()
     tell_time = DatabaseClock(pool)
     assert (READING, 1) == (tell_time.carry_on(), pool.questions)
-    monotonic[0] += 3_600
+    monotonic_seconds[0] += 3_600
 
     assert (READING + timedelta(hours=1), 1) == (tell_time.carry_on(), pool.questions)

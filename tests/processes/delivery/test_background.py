@@ -11,13 +11,13 @@ async def lose_connection():
 
 
 def test_what_several_tasks_fail_by_is_told_by_the_one_that_is_awaited_only():
-    told = []
+    messages = []
 
     async def run():
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
-        await asyncio.wait([background.start(lose_connection()) for _ in range(3)])
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: messages.append(context["message"]))
+        await asyncio.wait([background.start_task(lose_connection()) for _ in range(3)])
         gc.collect()
 
     asyncio.run(run())
 
-    assert [] == told
+    assert [] == messages

@@ -292,7 +292,7 @@ def test_whatever_becomes_of_an_endpoint_the_outcome_of_the_attempt_under_way_is
 
 def test_a_database_that_does_not_say_what_time_it_is_holds_up_no_attempt(shared_fixture, looking):
     pending = shared_fixture.pending(HOOK)
-    has_ended, seen = Event(), []
+    attempt_ended, in_time = Event(), []
 
     async def steps(looks):
         await looks.begin_hanging(HOOK)
@@ -300,19 +300,19 @@ def test_a_database_that_does_not_say_what_time_it_is_holds_up_no_attempt(shared
 
         def take_long():
             looks.executor.clock = tell_time
-            seen.append(has_ended.wait(10))
+            in_time.append(attempt_ended.wait(10))
             return tell_time()
 
         looks.executor.clock = take_long
         next_look = asyncio.create_task(looks.look())
         await asyncio.sleep(0)
         await looks.finish()
-        has_ended.set()
+        attempt_ended.set()
         await next_look
 
     looking(steps)
 
-    assert [True] == seen
+    assert [True] == in_time
     assert ["delivered"] == [one.status for one in shared_fixture.list_deliveries() if one.id == pending.id]
 
 

@@ -191,15 +191,15 @@ def test_witnesses_that_another_process_is_asking_are_left_alone_for_a_moment(
     async def scene(conn):
         key = witnesses[0].cosigner.verifier_key
         here = Witnesses(executor, Client(clock), [Named(url=witnesses[0].url, verifier_key=key, key=read_key(key))])
-        assert await here.ask_due(conn) == 1
+        assert await here.ask_due(conn, clock.now) == 1
         await asyncio.gather(*here.tasks)
-        assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (0, [clock.now + TAKEN])
+        assert (await here.ask_due(conn, clock.now), here.wakes(conn, clock.now)) == (0, [clock.now + TAKEN])
         clock.now += TAKEN
-        assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (1, [])
+        assert (await here.ask_due(conn, clock.now), here.wakes(conn, clock.now)) == (1, [])
         await asyncio.gather(*here.tasks)
 
         clock.now -= timedelta(hours=1)  # it is put right
-        assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (1, [])
+        assert (await here.ask_due(conn, clock.now), here.wakes(conn, clock.now)) == (1, [])
         await asyncio.gather(*here.tasks)
 
     signed_log.grow(3)

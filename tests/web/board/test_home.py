@@ -68,7 +68,10 @@ def test_a_routine_that_loses_runs_to_an_open_issue_names_it_and_what_became_of_
 
     text = board.show().text
 
-    assert f"{outcome} Audit loses occurrences: 3 of its last 4 runs began no work, since {issue} is open." in text
+    assert (
+        f"{outcome} Audit loses occurrences: 3 of its last 4 runs began no work: a run was still open. {issue} is open now."
+        in text
+    )
 
 
 @pytest.mark.usefixtures("nothing_overdue")
@@ -84,7 +87,7 @@ def test_a_routine_that_loses_runs_for_another_reason_blames_no_issue_that_is_op
 
     text = board.show().text
 
-    assert "skipped Audit loses occurrences: 3 of its last 4 runs began no work: a budget is used up." in text
+    assert "skipped Audit loses occurrences: 3 of its last 4 runs began no work: a budget is used up. Why?" in text
 
 
 @pytest.mark.usefixtures("nothing_overdue")

@@ -12,16 +12,16 @@ RAN, JOINED = ("completed", None), ("coalesced", None)
 OVER_BUDGET = ("skipped", budget.OVER_BUDGET)
 
 
-def draw(*runs):
+def draw_strip(*runs):
     return strips.draw([Bar(UUID(int=number), status, reason, None) for number, (status, reason) in enumerate(runs)])
 
 
 def test_runs_that_met_an_open_issue_have_that_for_their_reason():
-    assert Loss(3, "coalesced", LIVE_ISSUE) == draw(RAN, JOINED, ("skipped", None), JOINED).loss
+    assert Loss(3, "coalesced", LIVE_ISSUE) == draw_strip(RAN, JOINED, ("skipped", None), JOINED).loss
 
 
 def test_runs_that_were_lost_for_several_reasons_are_told_without_one():
-    loss = draw(JOINED, OVER_BUDGET, OVER_BUDGET, RAN).loss
+    loss = draw_strip(JOINED, OVER_BUDGET, OVER_BUDGET, RAN).loss
 
     assert Loss(3, "skipped", None) == loss
     assert not loss.is_by_live_issue
@@ -29,9 +29,9 @@ def test_runs_that_were_lost_for_several_reasons_are_told_without_one():
 
 @pytest.mark.parametrize("reason", [activity_gate.QUIET, probe.FAILED])
 def test_what_a_condition_of_the_routine_has_kept_from_running_is_not_lost(reason):
-    assert draw(RAN, *[("skipped", reason)] * 9).loss is None
+    assert draw_strip(RAN, *[("skipped", reason)] * 9).loss is None
 
 
 def test_less_than_half_of_the_runs_or_few_runs_say_nothing():
-    assert draw(RAN, RAN, RAN, JOINED, JOINED).loss is None
-    assert draw(JOINED, JOINED, JOINED).loss is None
+    assert draw_strip(RAN, RAN, RAN, JOINED, JOINED).loss is None
+    assert draw_strip(JOINED, JOINED, JOINED).loss is None
